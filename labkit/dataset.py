@@ -1,0 +1,129 @@
+"""COVID-QU-Ex as it lies on disk, as a table of samples; and the checks that every film passes before it is used.
+
+Tahir et al., "COVID-19 infection localization and severity grading from chest X-ray images", Computers in Biology and
+Medicine 139 (2021) 105002. The layout, one or two outer folders deep, in any case of letters:
+
+    Lung Segmentation Data/[Lung Segmentation Data/]{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/{images,lung masks}/
+    Infection Segmentation Data/[...]/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/{images,lung masks,infection masks}/
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from labkit.errors import LabkitError
+from labkit.files import shown
+
+SPLITS = ("Train", "Val", "Test")
+CLASSES = ("COVID-19", "Non-COVID", "Normal")
+TREES = {"lung": "Lung Segmentation Data", "infection": "Infection Segmentation Data"}
+# The lung task is about all three classes; only COVID-19 films have an infection to find.
+CLASSES_OF = {"lung": CLASSES, "infection": CLASSES[:1]}
+OFFICIAL_SIDE = 256  # pixels
+PHANTOM_MARK = "PHANTOM.json"  # labkit.phantom leaves it at the root of a tree that it drew
+
+
+def index(root: Path, task: str) -> pd.DataFrame:
+    """The table of samples of a task ("lung" or "infection"): a row a film, in a fixed order.
+
+    Columns: task, split, class, name (the film's file name), image, mask, lung (paths; in the lung task `mask` is `lung`).
+    `attrs["warnings"]` lists, a line each, what was left out. Raises LabkitError for a missing folder, a film without its
+    mask, or a split without films.
+    """
+    tree = find_tree(root, task)
+    rows, warnings = [], []
+    for split in SPLITS:
+        split_folder = _subfolder(tree, split)
+        for category in CLASSES_OF[task]:
+            folder = _subfolder(split_folder, category, required=False)
+            films = _pngs(_subfolder(folder, "images")) if folder else {}
+            if not films:
+                warnings.append(f"{shown(split_folder)}: no films of class {category}")
+                continue
+            lungs = _pngs(_subfolder(folder, "lung masks"))
+            masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
+            for name, image in films.items():
+                rows.append((task, split, category, name, image, _mask_of(image, masks), _mask_of(image, lungs)))
+            extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
+            if extra:
+                warnings.append(f"{shown(folder)}: {extra} {task} masks belong to no film and are left out")
+        if not any(row[1] == split for row in rows):
+            raise LabkitError(f"{shown(split_folder)}: no films for the {task} task; expected PNGs in <class>/images/")
+    table = pd.DataFrame(rows, columns=["task", "split", "class", "name", "image", "mask", "lung"])
+    table.attrs["warnings"] = warnings
+    return table
+
+
+def find_tree(root: Path, task: str) -> Path:
+    """The folder that holds Train, Val and Test of a task. Raises LabkitError where there is none below `root`."""
+    if not root.is_dir():
+        raise LabkitError(
+            f"data: {shown(root)} is not a folder; give the one that holds '{TREES['lung']}' and '{TREES['infection']}'"
+        )
+    outer = _subfolder(root, TREES[task])
+    return _subfolder(outer, TREES[task], required=False) or outer
+
+
+def is_phantom(root: Path) -> bool:
+    """Whether labkit drew these films itself."""
+    return (root / PHANTOM_MARK).is_file()
+
+
+def read_film(path: Path) -> np.ndarray:
+    """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square 8-bit grey PNG."""
+    return _read(path)
+
+
+def read_mask(path: Path, film: np.ndarray) -> np.ndarray:
+    """A mask as uint8 (H, W), 0 outside and 1 inside. Raises LabkitError unless it fits the film and holds 0 and 255 only."""
+    mask = _read(path)
+    if mask.shape != film.shape:
+        raise LabkitError(f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same")
+    inside = mask == 255
+    if not (inside | (mask == 0)).all():
+        grey = int(mask[~inside & (mask > 0)][0])
+        raise LabkitError(f"{shown(path)}: a mask holds only black (0) and white (255), but this one holds {grey} too")
+    return inside.view(np.uint8)
+
+
+def _read(path: Path) -> np.ndarray:
+    # Pillow rather than skimage.io: it tells format, mode and size from the header, before anything large is decoded.
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode != "L":
+                raise LabkitError(f"{shown(path)}: is a PNG of mode {image.mode}; convert it to 8-bit grey (mode L)")
+            if image.width != image.height:
+                raise LabkitError(f"{shown(path)}: is {image.width}x{image.height} pixels; films and masks must be square")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({error}); replace or remove it") from None
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+def _subfolder(folder: Path, name: str, required: bool = True) -> Path | None:
+    """The folder of that name, in whatever case it is written."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.casefold() == name.casefold() and entry.is_dir():
+            return entry
+    if required:
+        raise LabkitError(f"{shown(folder)}: has no folder '{name}'; see data/README.md for the layout")
+    return None
+
+
+def _pngs(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(folder.iterdir()) if path.suffix.casefold() == ".png"}
+
+
+def _mask_of(image: Path, masks: dict[str, Path]) -> Path:
+    """The mask with the film's file name; the same letters in another case will do."""
+    if image.name in masks:
+        return masks[image.name]
+    for name, path in masks.items():
+        if name.casefold() == image.name.casefold():
+            return path
+    raise LabkitError(f"{shown(image)}: has no mask of the same name; add the mask or remove the film")

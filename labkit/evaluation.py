@@ -1,0 +1,67 @@
+"""evaluate(): the best checkpoint of a run on validation and test films, a row a film, then a summary."""
+
+import numpy as np
+import pandas as pd
+
+from labkit import metrics, store
+from labkit.experiment import Experiment
+from labkit.files import read_json, write_json, written
+from labkit.hardware import device_of
+from labkit.model import parameter_count
+from labkit.scoring import probabilities, score
+from labkit.store import Pack
+from labkit.training import fit, identity_of, load_best
+
+SHOWN = 4  # test films in Fig. 2 and 3
+
+
+def evaluate(experiment: Experiment) -> dict:
+    """Score a run's best checkpoint and return the summary; trains first if that is not done.
+
+    Writes into experiment.folder: val.csv and test.csv (a row a film, see scoring.score), samples.npz (films of the test
+    split with truth and probabilities, for Fig. 2 and 3), then evaluation.json. What is there already is not done again.
+    """
+    history = fit(experiment)
+    pack = store.load(experiment)
+    folder, identity = experiment.folder, identity_of(experiment, pack)
+    path = folder / "evaluation.json"
+    if path.is_file() and read_json(path)["identity"] == identity:
+        return read_json(path)
+
+    device = device_of(experiment)
+    network = load_best(experiment, device)
+    summary = {
+        "identity": identity,
+        "best_epoch": int(read_json(folder / "training.json")["best_epoch"]),
+        "parameters": parameter_count(network),
+        "training_seconds": float(history["seconds"].sum()),
+    }
+    for split in ("Val", "Test"):
+        rows = score(network, pack, pack.rows(split), experiment, device)
+        with written(folder / f"{split.lower()}.csv") as temporary:
+            rows.to_csv(temporary, index=False)
+        summary[split.lower()] = metrics.summarise(rows)
+    rows = shown_films(pack)
+    with written(folder / "samples.npz") as temporary:
+        np.savez_compressed(
+            temporary,
+            images=pack.images[rows],
+            masks=pack.masks[rows],
+            probabilities=probabilities(network, pack.images[rows], experiment, device),
+            names=pack.samples.loc[rows, "name"].to_numpy(str),
+            classes=pack.samples.loc[rows, "class"].to_numpy(str),
+        )
+    write_json(path, summary)
+    return summary
+
+
+def shown_films(pack: Pack) -> np.ndarray:
+    """Rows of the test films that figures show: evenly spread from the smallest non-empty mask to the largest.
+
+    They depend on the films alone, never on a prediction, so that all experiments of a task show the same ones.
+    """
+    rows = pack.rows("Test")
+    area = pd.Series([int(pack.masks[row].sum()) for row in rows], index=rows)
+    area = area[area > 0].sort_values(kind="stable")
+    places = np.linspace(0, len(area) - 1, SHOWN + 2)[1:-1].round().astype(int)
+    return area.index.to_numpy()[np.unique(places)]

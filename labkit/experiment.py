@@ -1,0 +1,198 @@
+"""An Experiment: every knob of a run, with the reference report's value as its default."""
+
+import ast
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from labkit.errors import LabkitError
+from labkit.files import ROOT, shown
+
+PRESETS = ROOT / "workflow" / "presets"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """Unknown names and values of the wrong type are errors, and nothing changes after it was checked."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Experiment(Strict):
+    """One training of one network on one task. Section numbers are those of the reference report."""
+
+    # What this run is called. These three decide where its results lie: runs/<preset>/<name>/seed<seed>/.
+    preset: str
+    name: str
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    # What is segmented, and from which films (II).
+    task: Literal["lung", "infection"]
+    data: str = Field("phantom", min_length=1)  # folder of COVID-QU-Ex; "phantom": films that labkit draws itself
+    films: int = Field(192, ge=12, le=100_000)  # how many phantom films each task trains on
+    size: int = Field(256, ge=16, le=2048)  # side of the square films, in pixels
+
+    # The network (III-A).
+    base: int = Field(64, ge=1, le=512)  # channels of the first level
+
+    # The loss (III-B).
+    loss: Literal["bce", "bce_iou"]
+    alpha: Probability = 0.5  # weight of BCE in BCE+IoU
+
+    # Augmentation (III-C): the probability of each, and how far it goes.
+    flip: Probability = 0.5
+    rotate: Probability = 0.5
+    degrees: float = Field(15.0, ge=0, le=180)
+    brighten: Probability = 0.5
+    brightness: float = Field(0.2, ge=0, le=1)
+
+    # Training (III-D).
+    epochs: Count = 10
+    batch: Count = 16
+    lr: Positive = 1e-4
+    weight_decay: float = Field(1e-5, ge=0, allow_inf_nan=False)
+    patience: int = Field(7, ge=0)  # epochs without a better validation loss before the learning rate falls
+    factor: float = Field(0.5, gt=0, lt=1)  # by this factor
+    clip: Positive = 1.0  # largest norm of the gradient
+
+    # The machine. These change the last digits of a result, never its meaning.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the processor computes in it
+    threads: int = Field(0, ge=0)  # 0: one for each core
+
+    @field_validator("size")
+    @classmethod
+    def _three_poolings(cls, size: int) -> int:
+        if size % 8:
+            raise ValueError("must be a multiple of 8, since the network halves it three times")
+        return size
+
+    @property
+    def folder(self) -> Path:
+        """Where everything that this run writes lies."""
+        return ROOT / "runs" / self.preset / self.name / f"seed{self.seed}"
+
+
+class Preset(Strict):
+    """A file of workflow/presets: what differs from the report, and which experiments are run."""
+
+    about: str
+    settings: dict[str, str | int | float] = {}
+    experiments: dict[str, dict[str, str | int | float]] = Field(min_length=1)
+    seeds: list[int] = Field([0], min_length=1)
+
+
+# These say where a run's films are and what computes it. They do not make it another experiment, so they do not name it.
+UNNAMED = ("data", "device", "precision", "threads")
+# A notebook's parameter at its neutral value is left to the preset. No knob takes a negative number or an empty text.
+NEUTRAL = (-1, "")
+
+
+def load_preset(name: str) -> Preset:
+    """Read workflow/presets/<name>.yml. Raises LabkitError where there is none or it does not hold what a preset may."""
+    path = PRESETS / f"{name}.yml"
+    known = sorted(file.stem for file in PRESETS.glob("*.yml"))
+    if name not in known:
+        raise LabkitError(f"preset: there is no {name!r}{_meant(name, known)}; there are {', '.join(known)}")
+    try:
+        return Preset(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError) as error:
+        raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise LabkitError(f"{shown(path)}: {_one_line(error, Preset)}") from None
+
+
+def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
+    """The experiment that `preset` lists under the name `experiment`, with the knobs `given` changed.
+
+    What is given wins over the experiment's entry, that over the preset's settings, and those over the report's values.
+    A changed knob becomes part of the run's name (`lung-bce,lr=0.01`), so that it never overwrites the preset's own run.
+    Raises LabkitError, one line, for a name or value that Experiment does not know.
+    """
+    content = load_preset(preset)
+    if experiment not in content.experiments:
+        names = list(content.experiments)
+        raise LabkitError(
+            f"experiment: preset {preset} has no {experiment!r}{_meant(experiment, names)}; it has {', '.join(names)}"
+        )
+    if "name" in given:
+        raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
+    listed = content.settings | content.experiments[experiment]
+    changed = {
+        knob: value for knob, value in given.items() if knob not in UNNAMED and listed.get(knob, _default(knob)) != value
+    }
+    name = ",".join([experiment, *(f"{knob}={value}" for knob, value in sorted(changed.items()))])
+    try:
+        return Experiment(**(listed | given | {"preset": preset, "name": name, "seed": seed}))
+    except ValidationError as error:
+        raise LabkitError(_one_line(error, Experiment)) from None
+
+
+def load_all(preset: str, data: str = "") -> list[Experiment]:
+    """All the experiments of a preset, one for each of its seeds, in the preset's order."""
+    content = load_preset(preset)
+    given = {"data": data} if data else {}
+    return [load(preset, name, seed, **given) for name in content.experiments for seed in content.seeds]
+
+
+def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
+    """The experiment that a notebook's parameters ask for; call it as `from_notebook(globals())`.
+
+    Reads the names that the notebook's cell of parameters, and the cell that papermill injected behind it, assign.
+    Reading the cells rather than all globals lets a reader define variables of their own; and papermill, which only warns
+    about a parameter that the notebook does not have, is made to stop here, before any work.
+    A notebook whose cell does not name one `experiment` gets all those of its preset.
+    """
+    given = {knob: namespace[knob] for cell in _parameter_cells(namespace["In"]) for knob in _assigned(cell)}
+    given = {knob: value for knob, value in given.items() if isinstance(value, bool) or value not in NEUTRAL}
+    preset = given.pop("preset", "smoke")
+    if "experiment" in given:
+        return load(preset, **given)
+    unknown = set(given) - {"data"}
+    if unknown:
+        knob = min(unknown)
+        raise LabkitError(f"{knob}: not a parameter of this notebook{_meant(knob, ['preset', 'data'])}")
+    return load_all(preset, **given)
+
+
+def _parameter_cells(executed: list[str]) -> list[str]:
+    """The last cell of parameters among the `executed` ones, and papermill's behind it if there is one."""
+    start = max(i for i, cell in enumerate(executed) if cell.startswith("# Parameters of this notebook"))
+    injected = [cell for cell in executed[start + 1 : start + 2] if cell.startswith("# Parameters")]
+    return [executed[start], *injected]
+
+
+def _assigned(cell: str) -> list[str]:
+    """Names that the source of a cell assigns."""
+    statements = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+    return [target.id for node in statements for target in node.targets if isinstance(target, ast.Name)]
+
+
+def _default(knob: str):
+    field = Experiment.model_fields.get(knob)
+    return field.default if field else None
+
+
+def _meant(word: str, known: list[str]) -> str:
+    """' (did you mean ...?)' where a known name is close to the word, otherwise ''."""
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first of pydantic's complaints as one line that names the knob."""
+    first = error.errors(include_url=False)[0]
+    knob = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list(model.model_fields)
+        return f"{knob}: there is no such knob{_meant(knob, known)}; there are {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"{knob}: is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{knob}: {message[0].lower()}{message[1:]} (got {first['input']!r})"

@@ -1,0 +1,36 @@
+"""Which device computes, and in which number format."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from labkit.errors import LabkitError
+from labkit.experiment import Experiment
+
+
+def device_of(experiment: Experiment) -> torch.device:
+    """The device that an experiment asks for, with the number of threads set. Raises LabkitError for a GPU that is not there."""
+    available = torch.cuda.is_available()
+    if experiment.device == "cuda" and not available:
+        raise LabkitError("device: this machine has no CUDA GPU that torch can use; use 'auto' or 'cpu'")
+    torch.set_num_threads(experiment.threads or DEFAULT_THREADS)
+    # Convolutions on a GPU may otherwise pick another algorithm each time, and with it other last digits.
+    torch.backends.cudnn.deterministic = True
+    return torch.device("cuda" if available and experiment.device != "cpu" else "cpu")
+
+
+def autocast(experiment: Experiment, device: torch.device) -> AbstractContextManager:
+    """The context in which the network runs: bfloat16 where asked for, or where the processor computes in it."""
+    wanted = experiment.precision == "bf16" or (experiment.precision == "auto" and has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware. Emulated, it would be slower than float32 and less exact."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+DEFAULT_THREADS = torch.get_num_threads()

@@ -1,0 +1,38 @@
+"""The two losses that the report compares (III-B), each a value a film: a split's loss is the mean over its films.
+
+Everything is computed in float32, under autocast too: the sums over 256 x 256 pixels do not fit half precision.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1.0  # pixels; the report's epsilon, for which it gives no value. It keeps the loss defined on empty films.
+
+
+def bce(logits: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy with logits, the mean over a film's pixels; (B, 1, H, W), truth 0 or 1 -> (B,), >= 0."""
+    pixels = F.binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
+    return pixels.flatten(1).mean(1)
+
+
+def soft_iou(logits: Tensor, truth: Tensor) -> Tensor:
+    """1 - (|P and G| + e) / (|P or G| + e) with probabilities P as soft sets (eq. 1); (B, 1, H, W) -> (B,) in [0, 1).
+
+    A film is its own set: films with a large mask do not outweigh those with a small one.
+    """
+    probability, truth = logits.float().sigmoid().flatten(1), truth.float().flatten(1)
+    intersection = (probability * truth).sum(1)
+    union = probability.sum(1) + truth.sum(1) - intersection
+    return 1 - (intersection + EPSILON) / (union + EPSILON)
+
+
+def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
+    """alpha BCE + (1 - alpha) soft IoU (eq. 1); (B, 1, H, W) -> (B,)."""
+    return alpha * bce(logits, truth) + (1 - alpha) * soft_iou(logits, truth)
+
+
+def film_losses(name: str, alpha: float, logits: Tensor, truth: Tensor) -> Tensor:
+    """The loss of that name ("bce" or "bce_iou") for each film; (B, 1, H, W) -> (B,)."""
+    with torch.autocast(logits.device.type, enabled=False):
+        return bce(logits, truth) if name == "bce" else bce_iou(logits, truth, alpha)

@@ -1,0 +1,154 @@
+"""PNGs packed once into memory-mapped uint8 arrays: training then reads bytes instead of decoding pictures.
+
+A pack is a folder data/packs/<task>-<size>-<key>/ with images.npy, masks.npy and lungs.npy, all uint8 (N, size, size),
+samples.csv and pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from labkit import dataset, phantom
+from labkit.errors import LabkitError
+from labkit.experiment import Experiment
+from labkit.files import ROOT, read_json, resolve, shown, write_json
+
+VERSION = 1  # count up when what a pack holds changes, so that older ones are packed again
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The films of one task at one size, memory-mapped."""
+
+    samples: pd.DataFrame  # as dataset.index gives it; the row number is the film's place in the arrays
+    images: np.ndarray  # uint8 (N, H, W), 0 to 255
+    masks: np.ndarray  # uint8 (N, H, W), 0 and 1: what the task is to find
+    lungs: np.ndarray  # uint8 (N, H, W), 0 and 1; `masks` again in the lung task
+    about: dict  # fingerprint of the films, whether they are phantoms, warnings
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split's films, in the table's order."""
+        return np.flatnonzero(self.samples["split"] == split)
+
+
+def root_of(experiment: Experiment) -> Path:
+    """The data folder of an experiment; phantom films are drawn first where they are asked for."""
+    return phantom.ensure(experiment.films) if experiment.data == "phantom" else resolve(experiment.data)
+
+
+def load(experiment: Experiment) -> Pack:
+    """The pack of an experiment's films, packed first if it is not there or if the films have changed."""
+    return pack(root_of(experiment), experiment.task, experiment.size)
+
+
+def pack(root: Path, task: str, size: int) -> Pack:
+    """Pack the films of a task at `size` pixels a side, or open the pack that is there.
+
+    Films shrink by the mean of the pixels they cover, masks by the pixel nearest the centre. Raises LabkitError, which
+    names the file, for a film or mask that cannot be used; nothing is left behind then.
+    """
+    samples = dataset.index(root, task)
+    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    folder = ROOT / "data" / "packs" / f"{task}-{size}-{key}"
+    stamp = _stamp(samples)
+    about = read_json(folder / "pack.json") if (folder / "pack.json").is_file() else {}
+    if about.get("stamp") != stamp or about.get("version") != VERSION:
+        # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
+        fingerprint = _fingerprint(samples)
+        about_now = {
+            "version": VERSION,
+            "fingerprint": fingerprint,
+            "stamp": stamp,
+            "source": shown(root),
+            "phantom": dataset.is_phantom(root),
+        }
+        if about.get("fingerprint") != fingerprint or about.get("version") != VERSION:
+            about_now["warnings"] = samples.attrs["warnings"] + _write(samples, task, size, folder)
+        write_json(folder / "pack.json", about | about_now)  # last: a pack without it was interrupted
+    return _open(folder, samples, task)
+
+
+def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:
+    images, masks = (np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in ("images", "masks"))
+    lungs = masks if task == "lung" else np.load(folder / "lungs.npy", mmap_mode="r")
+    return Pack(samples, images, masks, lungs, read_json(folder / "pack.json"))
+
+
+def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[str]:
+    """Decode, check and write all films; returns warnings about films that are used but look odd."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    kinds = ["images", "masks"] + ["lungs"] * (task != "lung")
+    shape = (len(samples), size, size)
+    try:
+        arrays = {kind: np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", np.uint8, shape) for kind in kinds}
+        odd_sizes, empty = [], []
+
+        def one(row: int) -> None:
+            sample = samples.iloc[row]
+            film = dataset.read_film(sample["image"])
+            arrays["images"][row] = _resize(film, size, Image.Resampling.BOX)
+            for kind in kinds[1:]:
+                path = sample["mask" if kind == "masks" else "lung"]
+                mask = dataset.read_mask(path, film)
+                arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
+                if not mask.any():
+                    empty.append(f"{shown(path)}: the mask is all black")
+            if film.shape[0] != dataset.OFFICIAL_SIDE:
+                odd_sizes.append(sample["image"])
+
+        # Threads, because Pillow lets go of Python's lock while it decodes. `map` keeps the order and the first error.
+        with ThreadPoolExecutor() as pool:
+            done = pool.map(one, range(len(samples)))
+            list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
+        for array in arrays.values():
+            array.flush()
+        samples.drop(columns=["image", "mask", "lung"]).to_csv(folder / "samples.csv", index=False)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    warnings = sorted(empty)
+    if odd_sizes:
+        side = dataset.OFFICIAL_SIDE
+        warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
+    return warnings
+
+
+def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
+    return array if array.shape[0] == size else np.asarray(Image.fromarray(array).resize((size, size), how))
+
+
+def _files(samples: pd.DataFrame) -> list[Path]:
+    return list(dict.fromkeys(path for kind in ("image", "mask", "lung") for path in samples[kind]))
+
+
+def _stamp(samples: pd.DataFrame) -> str:
+    """A hash over each file's path, size and time of change: quick, and new whenever a file may have changed."""
+    described = [[str(path), (stat := os.stat(path)).st_size, stat.st_mtime_ns] for path in _files(samples)]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+
+def _fingerprint(samples: pd.DataFrame) -> str:
+    """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
+    total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
+    paths = _files(samples)
+    with ThreadPoolExecutor() as pool:
+        for path, digest in zip(paths, pool.map(_sha256, paths)):
+            total.update(digest)
+    return total.hexdigest()[:16]
+
+
+def _sha256(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror})") from None
