@@ -80,7 +80,9 @@ def read_mask(path: Path, film: np.ndarray) -> np.ndarray:
     """A mask as uint8 (H, W), 0 outside and 1 inside. Raises LabkitError unless it fits the film and holds 0 and 255 only."""
     mask = _read(path)
     if mask.shape != film.shape:
-        raise LabkitError(f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same")
+        raise LabkitError(
+            f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same"
+        )
     inside = mask == 255
     if not (inside | (mask == 0)).all():
         grey = int(mask[~inside & (mask > 0)][0])
@@ -95,7 +97,9 @@ def _read(path: Path) -> np.ndarray:
             if image.mode != "L":
                 raise LabkitError(f"{shown(path)}: is a PNG of mode {image.mode}; convert it to 8-bit grey (mode L)")
             if image.width != image.height:
-                raise LabkitError(f"{shown(path)}: is {image.width}x{image.height} pixels; films and masks must be square")
+                raise LabkitError(
+                    f"{shown(path)}: is {image.width}x{image.height} pixels; films and masks must be square"
+                )
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({error}); replace or remove it") from None

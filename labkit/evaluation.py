@@ -23,7 +23,7 @@ def evaluate(experiment: Experiment) -> dict:
     """
     history = fit(experiment)
     pack = store.load(experiment)
-    folder, identity = experiment.folder, identity_of(experiment, pack)
+    folder, identity = experiment.folder, identity_of(experiment, pack, "evaluate")
     path = folder / "evaluation.json"
     if path.is_file() and read_json(path)["identity"] == identity:
         return read_json(path)
@@ -41,15 +41,18 @@ def evaluate(experiment: Experiment) -> dict:
         with written(folder / f"{split.lower()}.csv") as temporary:
             rows.to_csv(temporary, index=False)
         summary[split.lower()] = metrics.summarise(rows)
-    rows = shown_films(pack)
+    # `rows` are now those of the test films, in the order of pack.rows("Test").
+    film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=pack.rows("Test"))
+    shown = shown_films(pack)
     with written(folder / "samples.npz") as temporary:
         np.savez_compressed(
             temporary,
-            images=pack.images[rows],
-            masks=pack.masks[rows],
-            probabilities=probabilities(network, pack.images[rows], experiment, device),
-            names=pack.samples.loc[rows, "name"].to_numpy(str),
-            classes=pack.samples.loc[rows, "class"].to_numpy(str),
+            images=pack.images[shown],
+            masks=pack.masks[shown],
+            probabilities=probabilities(network, pack.images[shown], experiment, device),
+            iou=film_iou[shown],
+            names=pack.samples.loc[shown, "name"].to_numpy(str),
+            classes=pack.samples.loc[shown, "class"].to_numpy(str),
         )
     write_json(path, summary)
     return summary

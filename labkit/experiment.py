@@ -3,7 +3,7 @@
 import ast
 import difflib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -12,10 +12,6 @@ from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class Strict(BaseModel):
@@ -34,37 +30,41 @@ class Experiment(Strict):
 
     # What is segmented, and from which films (II).
     task: Literal["lung", "infection"]
-    data: str = Field("phantom", min_length=1)  # folder of COVID-QU-Ex; "phantom": films that labkit draws itself
-    films: int = Field(192, ge=12, le=100_000)  # how many phantom films each task trains on
-    size: int = Field(256, ge=16, le=2048)  # side of the square films, in pixels
+    data: str = Field(
+        "phantom", min_length=1, description='folder of COVID-QU-Ex, or "phantom": films labkit draws itself'
+    )
+    films: int = Field(192, ge=12, le=100_000, description="phantom films for training, each task")
+    size: int = Field(256, ge=16, le=2048, description="side of the films (pixels)")
 
     # The network (III-A).
-    base: int = Field(64, ge=1, le=512)  # channels of the first level
+    base: int = Field(64, ge=1, le=512, description="channels of the first level")
 
     # The loss (III-B).
     loss: Literal["bce", "bce_iou"]
-    alpha: Probability = 0.5  # weight of BCE in BCE+IoU
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of BCE in BCE+IoU")
 
     # Augmentation (III-C): the probability of each, and how far it goes.
-    flip: Probability = 0.5
-    rotate: Probability = 0.5
-    degrees: float = Field(15.0, ge=0, le=180)
-    brighten: Probability = 0.5
-    brightness: float = Field(0.2, ge=0, le=1)
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
+    rotate: float = Field(0.5, ge=0, le=1, description="probability of a rotation")
+    degrees: float = Field(15.0, ge=0, le=180, description="largest rotation (degrees)")
+    brighten: float = Field(0.5, ge=0, le=1, description="probability of a change of brightness")
+    brightness: float = Field(0.2, ge=0, le=1, description="largest change of brightness (share)")
 
     # Training (III-D).
-    epochs: Count = 10
-    batch: Count = 16
-    lr: Positive = 1e-4
-    weight_decay: float = Field(1e-5, ge=0, allow_inf_nan=False)
-    patience: int = Field(7, ge=0)  # epochs without a better validation loss before the learning rate falls
-    factor: float = Field(0.5, gt=0, lt=1)  # by this factor
-    clip: Positive = 1.0  # largest norm of the gradient
+    epochs: int = Field(10, ge=1, description="epochs")
+    batch: int = Field(16, ge=1, description="films in a batch")
+    lr: float = Field(1e-4, gt=0, allow_inf_nan=False, description="learning rate")
+    weight_decay: float = Field(1e-5, ge=0, allow_inf_nan=False, description="weight decay")
+    patience: int = Field(7, ge=0, description="epochs without a lower validation loss before the rate falls")
+    factor: float = Field(0.5, gt=0, lt=1, description="factor by which the rate falls")
+    clip: float = Field(1.0, gt=0, allow_inf_nan=False, description="largest norm of the gradient")
 
     # The machine. These change the last digits of a result, never its meaning.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the processor computes in it
-    threads: int = Field(0, ge=0)  # 0: one for each core
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where it is computed in hardware"
+    )
+    threads: int = Field(0, ge=0, description="0: one for each core")
 
     @field_validator("size")
     @classmethod
@@ -85,9 +85,10 @@ class Preset(Strict):
     about: str
     settings: dict[str, str | int | float] = {}
     experiments: dict[str, dict[str, str | int | float]] = Field(min_length=1)
-    seeds: list[int] = Field([0], min_length=1)
 
 
+# The four runs of the reference. A preset that makes a report has them all, under these names.
+RUNS = {(task, loss): f"{task}-{loss}" for task in ("lung", "infection") for loss in ("bce", "bce_iou")}
 # These say where a run's films are and what computes it. They do not make it another experiment, so they do not name it.
 UNNAMED = ("data", "device", "precision", "threads")
 # A notebook's parameter at its neutral value is left to the preset. No knob takes a negative number or an empty text.
@@ -125,7 +126,9 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
         raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
     listed = content.settings | content.experiments[experiment]
     changed = {
-        knob: value for knob, value in given.items() if knob not in UNNAMED and listed.get(knob, _default(knob)) != value
+        knob: value
+        for knob, value in given.items()
+        if knob not in UNNAMED and listed.get(knob, _default(knob)) != value
     }
     name = ",".join([experiment, *(f"{knob}={value}" for knob, value in sorted(changed.items()))])
     try:
@@ -135,10 +138,18 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
 
 
 def load_all(preset: str, data: str = "") -> list[Experiment]:
-    """All the experiments of a preset, one for each of its seeds, in the preset's order."""
-    content = load_preset(preset)
+    """All the experiments of a preset, in its order."""
     given = {"data": data} if data else {}
-    return [load(preset, name, seed, **given) for name in content.experiments for seed in content.seeds]
+    return [load(preset, name, **given) for name in load_preset(preset).experiments]
+
+
+def require_runs(experiments: list[Experiment]) -> None:
+    """Raise LabkitError unless the reference's four runs are among the experiments, under their names."""
+    names = {experiment.name for experiment in experiments}
+    for (task, loss), name in RUNS.items():
+        if name not in names:
+            path = f"workflow/presets/{experiments[0].preset}.yml"
+            raise LabkitError(f"{path}: the report needs an experiment named {name} (task {task}, loss {loss}); add it")
 
 
 def from_notebook(namespace: dict) -> Experiment | list[Experiment]:

@@ -20,6 +20,11 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def build_folder(preset: str) -> Path:
+    """Where what the report is made of lies, and the report itself."""
+    return ROOT / "report" / "build" / preset
+
+
 @contextmanager
 def written(path: Path):
     """Yield a temporary path beside `path`; rename it to `path` once the block has ended well.
@@ -42,7 +47,9 @@ def written(path: Path):
 def write_json(path: Path, content: dict) -> None:
     """Write `content` as readable JSON. NaN is refused (ValueError): it is not JSON, and no result should hold one."""
     with written(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: Path) -> dict:

@@ -21,12 +21,18 @@ def device_of(experiment: Experiment) -> torch.device:
 
 def autocast(experiment: Experiment, device: torch.device) -> AbstractContextManager:
     """The context in which the network runs: bfloat16 where asked for, or where the processor computes in it."""
-    wanted = experiment.precision == "bf16" or (experiment.precision == "auto" and has_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision_of(experiment, device) == "bf16")
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed in hardware. Emulated, it would be slower than float32 and less exact."""
+def precision_of(experiment: Experiment, device: torch.device) -> str:
+    """ "bf16" or "fp32": the format that "auto" comes to on this device."""
+    if experiment.precision != "auto":
+        return experiment.precision
+    return "bf16" if _has_bf16(device) else "fp32"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    # In hardware, that is: emulated, bfloat16 would be slower than float32 and less exact.
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     capabilities = torch.cpu.get_capabilities()

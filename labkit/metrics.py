@@ -5,6 +5,8 @@ whose true mask is empty has no IoU unless a rule gives it one. The headline of 
 with a non-empty truth. `summarise` gives the pooled value and the number of films left out beside it.
 """
 
+import math
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -61,7 +63,7 @@ def summarise(rows: pd.DataFrame) -> dict:
         # How many masks came out empty although there is something to find.
         "empty_predictions": float((rows["predicted"] == 0)[rows["truth"] > 0].mean()),
     }
-    return {name: None if value != value else value for name, value in scores.items()} | {
+    return {name: None if math.isnan(value) else value for name, value in scores.items()} | {
         "reduction": REDUCTION,
         "films": len(rows),
         "left_out": int((rows["truth"] == 0).sum()),

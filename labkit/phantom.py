@@ -71,7 +71,9 @@ def _write_film(folder: Path, category: str, name: str, key: list[int]) -> None:
 def draw(category: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One film of a class of CLASSES, with its lung mask and its infection mask; all uint8 (256, 256), masks 0 and 255."""
     x, y = _pose(rng)
-    body = _soft(1.05 - (np.abs(x) / rng.uniform(0.84, 1.0)) ** 2.6 - (np.abs(np.minimum(y + 0.5, 0)) / 0.62) ** 2.2, 0.06)
+    body = _soft(
+        1.05 - (np.abs(x) / rng.uniform(0.84, 1.0)) ** 2.6 - (np.abs(np.minimum(y + 0.5, 0)) / 0.62) ** 2.2, 0.06
+    )
     lungs, heart, dome = _anatomy(x, y, rng)
     lung = gaussian_filter(lungs.astype(np.float32), 2.5) > 0.5
 

@@ -1,28 +1,20 @@
-"""What made a result: code, versions, machine. Kept with each result, so that it can be told from another."""
+"""What made a result: versions, commit, machine. Kept with each run, and told in the report."""
 
-import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
 
 import torch
 
+from labkit.experiment import Experiment
 from labkit.files import ROOT
+from labkit.hardware import precision_of
 
 PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "matplotlib", "papermill", "snakemake", "typst")
-# The files that decide what a training, or an evaluation, comes out as. A change in one makes its results out of date.
-TRAINING_CODE = ("experiment", "dataset", "phantom", "store", "augment", "model", "losses", "metrics", "hardware")
-TRAINING_CODE += ("scoring", "evaluation", "training")
 
 
-def code_hash() -> str:
-    """A hash of the files of labkit that results depend on; a new plot or another word in the report leaves it alone."""
-    content = b"".join((ROOT / "labkit" / f"{name}.py").read_bytes() for name in TRAINING_CODE)
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def environment(device: torch.device) -> dict:
-    """Versions, commit, processor, thread count and device of this process."""
+def environment(experiment: Experiment, device: torch.device) -> dict:
+    """Versions, commit, processor, thread count, device and number format of this process."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
@@ -30,6 +22,7 @@ def environment(device: torch.device) -> dict:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "precision": precision_of(experiment, device),
     }
 
 

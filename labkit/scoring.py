@@ -22,7 +22,9 @@ def batches(pack: Pack, rows: np.ndarray, size: int, device: torch.device) -> It
 
 
 @torch.inference_mode()
-def score(network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device) -> pd.DataFrame:
+def score(
+    network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device
+) -> pd.DataFrame:
     """One row for each film of the pack's `rows`: split, class, name, the counts of `metrics.count`, and its loss."""
     network.eval()
     parts = []

@@ -33,7 +33,7 @@ class Pack:
     images: np.ndarray  # uint8 (N, H, W), 0 to 255
     masks: np.ndarray  # uint8 (N, H, W), 0 and 1: what the task is to find
     lungs: np.ndarray  # uint8 (N, H, W), 0 and 1; `masks` again in the lung task
-    about: dict  # fingerprint of the films, whether they are phantoms, warnings
+    about: dict  # fingerprint of the films; warnings about them
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split's films, in the table's order."""
@@ -57,24 +57,24 @@ def pack(root: Path, task: str, size: int) -> Pack:
     names the file, for a film or mask that cannot be used; nothing is left behind then.
     """
     samples = dataset.index(root, task)
-    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-    folder = ROOT / "data" / "packs" / f"{task}-{size}-{key}"
-    stamp = _stamp(samples)
-    about = read_json(folder / "pack.json") if (folder / "pack.json").is_file() else {}
-    if about.get("stamp") != stamp or about.get("version") != VERSION:
+    folder = folder_of(root, task, size)
+    stamp, kept = _stamp(samples), folder / "stamp.txt"
+    about = read_json(folder / "pack.json") if (folder / "pack.json").is_file() else {"version": None}
+    if about["version"] != VERSION or not kept.is_file() or kept.read_text() != stamp:
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
         fingerprint = _fingerprint(samples)
-        about_now = {
-            "version": VERSION,
-            "fingerprint": fingerprint,
-            "stamp": stamp,
-            "source": shown(root),
-            "phantom": dataset.is_phantom(root),
-        }
-        if about.get("fingerprint") != fingerprint or about.get("version") != VERSION:
-            about_now["warnings"] = samples.attrs["warnings"] + _write(samples, task, size, folder)
-        write_json(folder / "pack.json", about | about_now)  # last: a pack without it was interrupted
+        if about["version"] != VERSION or about["fingerprint"] != fingerprint:
+            warnings = samples.attrs["warnings"] + _write(samples, task, size, folder)
+            about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings}
+            write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
+        kept.write_text(stamp)
     return _open(folder, samples, task)
+
+
+def folder_of(root: Path, task: str, size: int) -> Path:
+    """Where the pack of a task's films below `root` lies."""
+    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    return ROOT / "data" / "packs" / f"{task}-{size}-{key}"
 
 
 def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:

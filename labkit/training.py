@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from labkit import losses, metrics, provenance, store
+from labkit import code, losses, metrics, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
@@ -21,10 +21,10 @@ from labkit.store import Pack
 HISTORY = ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
 
 
-def identity_of(experiment: Experiment, pack: Pack) -> dict:
-    """What a result belongs to: the knobs, the films, the code. Results with another identity are not used."""
+def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dict:
+    """What a result of a stage belongs to: the knobs, the films, the code. Results with another identity are not used."""
     knobs = {knob: value for knob, value in experiment.model_dump().items() if knob not in UNNAMED}
-    return {"knobs": knobs, "films": pack.about["fingerprint"], "code": provenance.code_hash()}
+    return {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.hash_of(stage)}
 
 
 def fit(experiment: Experiment) -> pd.DataFrame:
@@ -47,11 +47,13 @@ def fit(experiment: Experiment) -> pd.DataFrame:
             (folder / name).unlink(missing_ok=True)
 
     device = device_of(experiment)
-    write_json(folder / "experiment.json", {"identity": identity, "environment": provenance.environment(device)})
+    environment = provenance.environment(experiment, device)
+    write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
     state = Trainee(experiment, device)
     history = state.restore(folder / "last.pt")
     train_rows, val_rows = pack.rows("Train"), pack.rows("Val")
-    print(f"{experiment.preset}/{experiment.name}: {len(train_rows)} films to train on, {len(val_rows)} to validate with", flush=True)
+    films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
+    print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
     try:
         for epoch in range(len(history) + 1, experiment.epochs + 1):
             start, lr = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
@@ -66,10 +68,10 @@ def fit(experiment: Experiment) -> pd.DataFrame:
             print(_line(history, experiment), flush=True)
     except KeyboardInterrupt:
         done = len(history)
-        kept = f"epochs 1 to {done} of {experiment.epochs} are kept in {shown(folder)}" if done else "no epoch was finished"
+        kept = f"{done} of {experiment.epochs} epochs are kept in {shown(folder)}"
         raise LabkitError(f"interrupted: {kept}; run the same again to go on") from None
     _write_history(folder, history)
-    write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history), "epochs": len(history)})
+    write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history)})
     return pd.DataFrame(history, columns=HISTORY)
 
 

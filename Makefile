@@ -1,0 +1,30 @@
+# `make help` lists what can be made. Everything runs in .venv, which is set up from the lock the first time.
+PRESET ?= demo
+DATA ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PRESET DATA
+
+.PHONY: help report test lab
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@echo
+	@echo '  PRESET=demo|laptop|paper|smoke   what is run (default: demo); see workflow/presets'
+	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
+
+report: .venv/ready  ## the report of a preset: report/build/$(PRESET)/report.pdf and .html
+	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA"
+
+test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
+	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
+
+lab: .venv/ready  ## JupyterLab on the notebooks
+	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
+
+.venv/ready: requirements.txt pyproject.toml
+	@echo 'setting up .venv from requirements.txt (once; some minutes, most of it torch)'
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch .venv/ready

@@ -1,0 +1,40 @@
+"""report.typ and results.json -> report.pdf and report.html."""
+
+from pathlib import Path
+
+import typst
+
+from labkit.errors import LabkitError
+from labkit.files import ROOT, shown, written
+
+
+def render(preset: str, root: Path = ROOT) -> list[Path]:
+    """Compile the report of a preset into report/build/<preset>/report.pdf and report.html; returns the two paths.
+
+    `root` is the folder with report/ and figures/. Raises LabkitError, with typst's own message, if a number that the
+    text needs is missing or a guard in the text fails.
+    """
+    folder = root / "report" / "build" / preset
+    results = folder / "results.json"
+    if not results.is_file():
+        raise LabkitError(f"{shown(results)}: is not there yet; run `make report PRESET={preset}`")
+    # Only the fonts that come with typst: the same pages on every machine.
+    compiler = typst.Compiler(root / "report" / "report.typ", root=root, ignore_system_fonts=True)
+    paths = []
+    for kind in ("pdf", "html"):
+        inputs = {
+            "format": kind,
+            "results": f"/{results.relative_to(root).as_posix()}",
+            "figures": f"/figures/{preset}",
+        }
+        try:
+            document = compiler.compile(format=kind, sys_inputs=inputs)
+        except typst.TypstError as error:
+            raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
+        if kind == "html":
+            style = (root / "report" / "style.css").read_text(encoding="utf-8")
+            document = document.decode().replace("</head>", f"<style>{style}</style></head>", 1).encode()
+        paths.append(folder / f"report.{kind}")
+        with written(paths[-1]) as temporary:
+            temporary.write_bytes(document)
+    return paths
