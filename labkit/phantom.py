@@ -140,7 +140,7 @@ def _infection(lung, rng) -> tuple[np.ndarray, np.ndarray]:
     side = 128 - 128 * rng.choice([-1, 0, 0, 1])  # 0 or 256: one lung only; 128: both
     weight = np.exp(-(((X + 1) * 128 - side) ** 2) / (2 * 90.0**2)) + 0.25
     height = _clouds(rng, rng.uniform(9, 20)) + 2 * weight + rng.uniform(0, 1.2) * Y
-    share = np.clip(np.exp(rng.normal(np.log(0.3), 0.8)), 0.02, 0.85)
+    share = 0.02 + 0.83 * rng.beta(1.1, 1.9)
     cut = np.quantile(height[lung], 1 - share)
     infection = lung & (gaussian_filter(height, 1) > cut)
     texture = 1 + 0.2 * _clouds(rng, 3)

@@ -1,0 +1,91 @@
+import torch
+
+from labkit.augment import augment
+from labkit.experiment import load
+
+NEVER = {"flip": 0.0, "rotate": 0.0, "brighten": 0.0}
+
+
+def knobs(**given):
+    return load("smoke", "lung-bce", **(NEVER | given))
+
+
+def films(count=8, side=64):
+    """Smooth random films and masks, with a mark that is not the same from left to right."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(count, 1, side, side, generator=random)
+    masks = torch.zeros(count, 1, side, side)
+    masks[:, :, 20:50, 10:30] = 1
+    return images, masks
+
+
+def turned(given, images, masks, seed=1):
+    return augment(images, masks, given, torch.Generator().manual_seed(seed))
+
+
+def test_never_means_unchanged():
+    images, masks = films()
+    new_images, new_masks = turned(knobs(), images, masks)
+    assert torch.equal(new_images, images) and torch.equal(new_masks, masks)
+
+
+def test_flip_is_left_to_right_for_film_and_mask():
+    images, masks = films()
+    new_images, new_masks = turned(knobs(flip=1.0), images, masks)
+    assert torch.equal(new_images, images.flip(3)) and torch.equal(new_masks, masks.flip(3))
+
+
+def test_inputs_are_left_alone():
+    images, masks = films()
+    before = images.clone(), masks.clone()
+    turned(knobs(flip=1.0, rotate=1.0, brighten=1.0), images, masks)
+    assert torch.equal(images, before[0]) and torch.equal(masks, before[1])
+
+
+def test_half_the_films_each_film_for_itself():
+    images, masks = films(400, 16)
+    for chance in ("flip", "rotate", "brighten"):
+        new_images, _ = turned(knobs(**{chance: 0.5}), images, masks)
+        changed = (new_images != images).flatten(1).any(1).float().mean()
+        assert 0.4 < changed < 0.6
+
+
+def test_rotation_moves_film_and_mask_alike():
+    # A film that is its own mask: turned, it must still be its mask, but for the border that interpolation softens.
+    _, masks = films()
+    masks[:, :, 10:54, 10:54] = 1
+    new_images, new_masks = turned(knobs(rotate=1.0), masks.clone(), masks)
+    assert set(new_masks.unique().tolist()) == {0, 1}
+    assert ((new_images > 0.5).float() != new_masks).float().mean() < 0.005
+    assert (new_masks != masks).flatten(1).any(1).sum() >= 6  # of 8: an angle near 0 moves no pixel
+
+
+def test_rotation_stays_within_its_angle():
+    # The far end of a thin bar moves by radius x tan(angle): at 15 degrees and radius 28 by at most 7.5 pixels.
+    masks = torch.zeros(64, 1, 64, 64)
+    masks[:, :, 31:33, 32:] = 1
+    _, new_masks = turned(knobs(rotate=1.0), masks.clone(), masks)
+    rows = torch.arange(64.0)[None, :, None]
+    column = new_masks[:, 0, :, 58:62]
+    heights = (column * rows).sum((1, 2)) / column.sum((1, 2))
+    assert (heights - 31.5).abs().max() < 7.6
+    assert (heights - 31.5).abs().max() > 5 and heights.min() < 30 and heights.max() > 33  # both ways, nearly all the way
+
+
+def test_brightness_is_a_factor_for_the_film_only():
+    images, masks = films(200)
+    images = images * 0.5 + 0.25
+    new_images, new_masks = turned(knobs(brighten=1.0), images, masks)
+    factors = (new_images / images).flatten(1)
+    inside = new_images.flatten(1) < 1
+    assert torch.equal(new_masks, masks)
+    assert new_images.max() <= 1 and new_images.min() >= 0
+    assert factors[inside].min() >= 0.8 - 1e-6 and factors.max() <= 1.2 + 1e-6
+    assert factors[:, 0].min() < 0.85 and factors[:, 0].max() > 1.1
+
+
+def test_same_generator_same_films():
+    images, masks = films()
+    given = knobs(flip=0.5, rotate=0.5, brighten=0.5)
+    assert torch.equal(turned(given, images, masks)[0], turned(given, images, masks)[0])
+    assert not torch.equal(turned(given, images, masks)[0], turned(given, images, masks, seed=2)[0])

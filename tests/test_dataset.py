@@ -1,0 +1,163 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit import dataset
+from labkit.errors import LabkitError
+
+LUNG = "Lung Segmentation Data"
+
+
+@pytest.fixture
+def copy(tree, tmp_path):
+    """A copy of the tree, to be damaged."""
+    return shutil.copytree(tree, tmp_path / "copy")
+
+
+def first(root, task="lung", column="image"):
+    return dataset.index(root, task).iloc[0][column]
+
+
+def test_table_of_samples(tree):
+    lung, infection = (dataset.index(tree, task) for task in ("lung", "infection"))
+    assert list(lung.columns) == ["task", "split", "class", "name", "image", "mask", "lung"]
+    assert lung.groupby(["split", "class"]).size().to_dict() == {
+        (split, name): count for split, count in [("Train", 4), ("Val", 1), ("Test", 1)] for name in dataset.CLASSES
+    }
+    assert infection.groupby(["split", "class"]).size().to_dict() == {
+        ("Train", "COVID-19"): 12,
+        ("Val", "COVID-19"): 3,
+        ("Test", "COVID-19"): 4,
+    }
+    assert (lung["mask"] == lung["lung"]).all()
+    assert (infection["mask"] != infection["lung"]).all()
+    for row in infection.itertuples():
+        assert row.image.name == row.mask.name == row.lung.name == row.name
+
+
+def test_real_films(real):
+    counts = {task: dataset.index(real, task).groupby(["split"]).size().to_dict() for task in dataset.TREES}
+    assert counts["lung"] == {"Train": 360, "Val": 90, "Test": 90}
+    assert counts["infection"] == {"Train": 400, "Val": 100, "Test": 100}
+    assert not dataset.is_phantom(real)
+    for row in dataset.index(real, "infection").groupby("split").head(5).itertuples():
+        film = dataset.read_film(row.image)
+        lung, infection = dataset.read_mask(row.lung, film), dataset.read_mask(row.mask, film)
+        assert film.shape == (256, 256)
+        assert not (infection & ~lung & 1).any()  # infection never leaves the lung
+
+
+def test_one_outer_level_is_enough(copy):
+    inner = copy / LUNG / LUNG
+    for split in inner.iterdir():
+        split.rename(copy / LUNG / split.name)
+    inner.rmdir()
+    assert len(dataset.index(copy, "lung")) == 18
+
+
+def test_any_case_of_names(copy):
+    for path in sorted(copy.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.is_dir() or "masks" in path.parent.name.lower():
+            path.rename(path.with_name(path.name.swapcase()))
+    table = dataset.index(copy, "lung")
+    assert len(table) == 18
+    assert all(row.name.swapcase() == row.mask.name for row in table.itertuples(index=False))
+
+
+def test_class_is_the_folder_not_the_name(copy):
+    path = first(copy)
+    path.rename(path.with_name("Non_COVID (7).png"))
+    mask = path.parent.parent / "lung masks" / path.name
+    mask.rename(mask.with_name("Non_COVID (7).png"))
+    table = dataset.index(copy, "lung")
+    assert table.loc[table["name"] == "Non_COVID (7).png", "class"].item() == "COVID-19"
+
+
+def test_missing_mask_names_the_film(copy):
+    first(copy, column="mask").unlink()
+    with pytest.raises(LabkitError, match=r"covid-19 \(1\).png: has no mask"):
+        dataset.index(copy, "lung")
+
+
+def test_extra_masks_are_told(copy):
+    first(copy).unlink()
+    assert "1 lung masks belong to no film" in dataset.index(copy, "lung").attrs["warnings"][0]
+
+
+def test_missing_class_is_told(copy):
+    shutil.rmtree(copy / LUNG / LUNG / "Val" / "Normal")
+    assert "no films of class Normal" in dataset.index(copy, "lung").attrs["warnings"][0]
+
+
+def test_empty_split(copy):
+    for path in (copy / LUNG / LUNG / "Val").rglob("images/*.png"):
+        path.unlink()
+    with pytest.raises(LabkitError, match="Val: no films for the lung task"):
+        dataset.index(copy, "lung")
+
+
+def test_missing_folders(copy, tmp_path):
+    with pytest.raises(LabkitError, match="nowhere is not a folder"):
+        dataset.index(tmp_path / "nowhere", "lung")
+    with pytest.raises(LabkitError, match="has no folder 'Lung Segmentation Data'"):
+        dataset.index(tmp_path, "lung")
+    shutil.rmtree(copy / LUNG / LUNG / "Train" / "Normal" / "lung masks")
+    with pytest.raises(LabkitError, match="Normal: has no folder 'lung masks'"):
+        dataset.index(copy, "lung")
+
+
+def damaged(path, content):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        Image.fromarray(content).save(path)
+    return path
+
+
+GREY = np.zeros((256, 256), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read as a PNG"),
+        (b"not a picture", "cannot be read as a PNG"),
+        (np.zeros((256, 256, 3), np.uint8), "mode RGB"),
+        (np.zeros((256, 256), np.uint16), "mode I;16"),
+        (np.zeros((256, 200), np.uint8), "must be square"),
+    ],
+)
+def test_films_that_cannot_be_used(tmp_path, content, told):
+    path = damaged(tmp_path / "film.png", content)
+    with pytest.raises(LabkitError, match="film.png: ") as error:
+        dataset.read_film(path)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_truncated_film(tree, tmp_path):
+    whole = first(tree).read_bytes()
+    with pytest.raises(LabkitError, match="cannot be read as a PNG"):
+        dataset.read_film(damaged(tmp_path / "film.png", whole[: len(whole) // 2]))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (GREY + 7, "holds 7 too"),
+        (np.zeros((128, 128), np.uint8), "is 128x128 pixels, but its film is 256x256"),
+    ],
+)
+def test_masks_that_cannot_be_used(tmp_path, content, told):
+    with pytest.raises(LabkitError, match="mask.png: ") as error:
+        dataset.read_mask(damaged(tmp_path / "mask.png", content), GREY)
+    assert told in str(error.value)
+
+
+def test_masks_are_0_and_1(tmp_path):
+    mask = GREY.copy()
+    mask[:10] = 255
+    read = dataset.read_mask(damaged(tmp_path / "mask.png", mask), GREY)
+    assert read.dtype == np.uint8 and set(np.unique(read)) == {0, 1} and read.sum() == 2560
+    assert not dataset.read_mask(damaged(tmp_path / "black.png", GREY), GREY).any()

@@ -1,0 +1,60 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from labkit import metrics, store
+from labkit.evaluation import SHOWN, evaluate, shown_films
+from labkit.hardware import device_of
+from labkit.scoring import score
+from labkit.training import fit, load_best
+
+
+def test_rows_then_summary(smoke):
+    run = smoke("infection-bce", epochs=2)
+    summary = evaluate(run)
+    for split, count in (("val", 3), ("test", 4)):
+        rows = pd.read_csv(run.folder / f"{split}.csv")
+        assert len(rows) == count and set(rows["split"]) == {split.capitalize()}
+        assert summary[split] == pytest.approx(metrics.summarise(rows))
+    best = fit(run).loc[summary["best_epoch"] - 1]
+    assert summary["val"]["iou"] == best["iou"] and summary["val"]["loss"] == best["val_loss"]
+
+
+def test_samples_are_the_films_of_the_rows(smoke):
+    run = smoke("infection-bce_iou", epochs=2)
+    evaluate(run)
+    samples, rows = np.load(run.folder / "samples.npz"), pd.read_csv(run.folder / "test.csv").set_index("name")
+    pack = store.load(run)
+    for place, name in enumerate(samples["names"]):
+        predicted = samples["probabilities"][place] > 0.5
+        row = rows.loc[name]
+        assert predicted.sum() == row["predicted"] and samples["masks"][place].sum() == row["truth"]
+        assert samples["iou"][place] == pytest.approx(row["intersection"] / row["union"])
+    assert list(samples["names"]) == list(pack.samples.loc[shown_films(pack), "name"])
+
+
+def test_shown_films_grow_and_depend_on_films_alone(smoke):
+    for name in ("lung-bce", "infection-bce"):
+        pack = store.load(smoke(name))
+        shown = shown_films(pack)
+        assert 1 <= len(shown) <= SHOWN and set(shown) <= set(pack.rows("Test"))
+        areas = [int(pack.masks[row].sum()) for row in shown]
+        assert areas == sorted(areas) and areas[0] > 0
+
+
+def test_order_and_batch_do_not_matter(smoke):
+    run = smoke("lung-bce", epochs=1, precision="fp32")
+    summary = evaluate(run)
+    pack, device = store.load(run), device_of(run)
+    one_by_one = run.model_copy(update={"batch": 1})
+    rows = score(load_best(run, device), pack, pack.rows("Test")[::-1], one_by_one, device)
+    for key in ("iou", "pooled_iou", "mae", "loss"):
+        assert metrics.summarise(rows)[key] == pytest.approx(summary["test"][key], abs=1e-5)
+
+
+def test_not_done_again(smoke):
+    run = smoke(epochs=1)
+    evaluate(run)
+    before = (run.folder / "test.csv").stat().st_mtime_ns
+    evaluate(run)
+    assert (run.folder / "test.csv").stat().st_mtime_ns == before

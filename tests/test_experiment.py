@@ -1,0 +1,117 @@
+import math
+
+import pytest
+
+from labkit import experiment
+from labkit.errors import LabkitError
+from labkit.experiment import from_notebook, load, load_all, load_preset
+
+CELL = "# Parameters of this notebook; whatever\npreset = 'smoke'\nexperiment = 'lung-bce'\nseed = 0\nlr = -1\n"
+
+
+def refused(**given) -> str:
+    with pytest.raises(LabkitError) as error:
+        load("smoke", "lung-bce", **given)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_paper_preset_is_the_reference():
+    """Every number of the reference report, sections III-B to III-D."""
+    runs = load_all("paper")
+    assert [(run.task, run.loss) for run in runs] == [
+        ("lung", "bce"),
+        ("lung", "bce_iou"),
+        ("infection", "bce"),
+        ("infection", "bce_iou"),
+    ]
+    for run in runs:
+        assert (run.base, run.size, run.batch, run.epochs) == (64, 256, 16, 10)
+        assert (run.lr, run.weight_decay, run.patience, run.factor, run.clip) == (1e-4, 1e-5, 7, 0.5, 1.0)
+        assert (run.flip, run.rotate, run.degrees, run.brighten, run.brightness) == (0.5, 0.5, 15, 0.5, 0.2)
+        assert run.alpha == 0.5
+
+
+@pytest.mark.parametrize("preset", ["smoke", "demo", "laptop", "paper"])
+def test_presets_have_the_four_runs_and_say_why(preset):
+    experiment.require_runs(load_all(preset))
+    for knob in load_preset(preset).settings:
+        lines = (experiment.PRESETS / f"{preset}.yml").read_text().splitlines()
+        assert any(line.strip().startswith(f"{knob}:") and "#" in line for line in lines), f"{knob} has no reason"
+
+
+def test_given_wins_over_preset_over_report():
+    assert load("smoke", "lung-bce").lr == 0.01  # the preset
+    assert load("smoke", "lung-bce").clip == 1.0  # the report
+    assert load("smoke", "lung-bce", lr=0.5).lr == 0.5
+
+
+def test_changed_knob_names_its_own_folder():
+    assert load("smoke", "lung-bce").folder.parts[-3:] == ("smoke", "lung-bce", "seed0")
+    assert load("smoke", "lung-bce", lr=0.5, seed=2).folder.parts[-2:] == ("lung-bce,lr=0.5", "seed2")
+    # The preset's own value, and what only says where or on what a run is made, are no change.
+    assert load("smoke", "lung-bce", lr=0.01, threads=1, data="elsewhere").name == "lung-bce"
+
+
+def test_errors_name_the_knob():
+    assert "epoch: there is no such knob (did you mean 'epochs'?)" in refused(epoch=3)
+    assert refused(lr="fast").startswith("lr: ")
+    assert refused(epochs=2.5).startswith("epochs: ")
+    assert refused(epochs=True).startswith("epochs: ")
+    assert refused(epochs=0).startswith("epochs: ")
+    assert refused(lr=math.nan).startswith("lr: ")
+    assert refused(lr=math.inf).startswith("lr: ")
+    assert "multiple of 8" in refused(size=100)
+    assert refused(name="mine").startswith("name: ")
+    with pytest.raises(LabkitError, match="did you mean 'smoke'"):
+        load_preset("smok")
+    with pytest.raises(LabkitError, match="did you mean 'lung-bce'"):
+        load("smoke", "lung_bce")
+
+
+def test_preset_names_do_not_leave_their_folder():
+    with pytest.raises(LabkitError, match="there is no"):
+        load_preset("../presets/smoke")
+
+
+def test_broken_preset_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    for content in ("about: x\nexperiment: {}", "[1, 2]", "about: 'x", "about: x\nexperiments: {}"):
+        (tmp_path / "mine.yml").write_text(content)
+        with pytest.raises(LabkitError, match="mine.yml") as error:
+            load_preset("mine")
+        assert "\n" not in str(error.value)
+
+
+def notebook(*cells: str) -> dict:
+    """The namespace of a notebook in which these cells were run."""
+    namespace = {"In": ["", *cells, "run = from_notebook(globals())"]}
+    for cell in cells:
+        exec(cell, namespace)
+    return namespace
+
+
+def test_notebook_neutral_values_come_from_the_preset():
+    assert from_notebook(notebook(CELL)) == load("smoke", "lung-bce")
+
+
+def test_notebook_takes_what_papermill_injects():
+    run = from_notebook(notebook(CELL, "# Parameters\nlr = 0.25\nexperiment = 'infection-bce'\nseed = 0\n"))
+    assert (run.lr, run.task, run.seed) == (0.25, "infection", 0)
+
+
+def test_notebook_refuses_a_misspelt_parameter():
+    with pytest.raises(LabkitError, match="epoch: there is no such knob"):
+        from_notebook(notebook(CELL, "# Parameters\nepoch = 3\n"))
+    with pytest.raises(LabkitError, match="dat: not a parameter of this notebook .did you mean 'data'"):
+        from_notebook(notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n", "# Parameters\ndat = 'x'\n"))
+
+
+def test_notebook_ignores_the_readers_own_variables_and_older_parameters():
+    cells = [CELL.replace("lr = -1", "lr = 0.75"), "mine = 3", CELL]
+    assert from_notebook(notebook(*cells)) == load("smoke", "lung-bce")
+
+
+def test_notebook_without_experiment_gets_all():
+    runs = from_notebook(notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n"))
+    assert runs == load_all("smoke")

@@ -1,0 +1,80 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit import dataset, store
+from labkit.errors import LabkitError
+
+
+@pytest.fixture
+def copy(tree, tmp_path):
+    return shutil.copytree(tree, tmp_path / "copy")
+
+
+def written_at(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
+
+
+def test_arrays_are_the_files(home, tree):
+    pack = store.pack(tree, "infection", 256)
+    assert pack.images.shape == pack.masks.shape == pack.lungs.shape == (19, 256, 256)
+    for kind in (pack.images, pack.masks, pack.lungs):
+        assert isinstance(kind, np.memmap) and kind.dtype == np.uint8
+    for row, sample in pack.samples.iterrows():
+        film = dataset.read_film(sample["image"])
+        assert (pack.images[row] == film).all()
+        assert (pack.masks[row] == dataset.read_mask(sample["mask"], film)).all()
+        assert (pack.lungs[row] == dataset.read_mask(sample["lung"], film)).all()
+    assert list(pack.samples.loc[pack.rows("Val"), "split"].unique()) == ["Val"]
+
+
+def test_smaller_films(home, tree):
+    pack = store.pack(tree, "lung", 64)
+    film = dataset.read_film(pack.samples.at[0, "image"]).astype(float)
+    means = film.reshape(64, 4, 64, 4).mean((1, 3))
+    assert np.abs(pack.images[0] - means).max() <= 1  # the mean of the pixels it covers, rounded
+    assert set(np.unique(pack.masks)) == {0, 1}
+    assert pack.lungs is pack.masks
+
+
+def test_packed_again_only_when_films_change(home, copy):
+    fingerprint = store.pack(copy, "lung", 64).about["fingerprint"]
+    folder = store.folder_of(copy, "lung", 64)
+    before = written_at(folder)
+    store.pack(copy, "lung", 64)
+    path = dataset.index(copy, "lung").iloc[0]["image"]
+    path.touch()
+    assert store.pack(copy, "lung", 64).about["fingerprint"] == fingerprint
+    assert written_at(folder) == before
+    changed = dataset.read_film(path) // 2
+    Image.fromarray(changed).save(path)
+    pack = store.pack(copy, "lung", 256)
+    assert pack.about["fingerprint"] != fingerprint
+    assert (pack.images[0] == changed).all()
+
+
+def test_moved_films_have_the_same_fingerprint(home, tree, copy):
+    assert store.pack(tree, "lung", 64).about == store.pack(copy, "lung", 64).about
+    assert store.folder_of(tree, "lung", 64) != store.folder_of(copy, "lung", 64)
+
+
+def test_a_bad_file_is_named_and_nothing_is_left(home, copy):
+    path = dataset.index(copy, "lung").iloc[5]["mask"]
+    path.write_bytes(b"")
+    with pytest.raises(LabkitError, match=r"lung masks/.*: cannot be read as a PNG"):
+        store.pack(copy, "lung", 64)
+    assert not store.folder_of(copy, "lung", 64).exists()
+
+
+def test_odd_but_usable_films_are_told(home, copy):
+    row = dataset.index(copy, "lung").iloc[2]
+    for kind in ("image", "mask"):
+        Image.open(row[kind]).resize((300, 300), Image.Resampling.NEAREST).save(row[kind])
+    black = dataset.index(copy, "lung").iloc[3]["mask"]
+    Image.fromarray(np.zeros((256, 256), np.uint8)).save(black)
+    warnings = store.pack(copy, "lung", 64).about["warnings"]
+    assert len(warnings) == 2
+    assert black.name in warnings[0] and "all black" in warnings[0]
+    assert row["name"] in warnings[1] and "not 256x256" in warnings[1]

@@ -1,0 +1,151 @@
+import pandas as pd
+import pytest
+import torch
+
+from labkit import store, training
+from labkit.errors import LabkitError
+from labkit.experiment import load
+from labkit.files import read_json
+from labkit.hardware import device_of
+from labkit.scoring import score
+from labkit.training import fit, load_best
+
+
+def weights(run, name="last.pt"):
+    return torch.load(run.folder / name, weights_only=True)["network"]
+
+
+def assert_same(run, other):
+    for name in ("last.pt", "best.pt"):
+        mine, theirs = weights(run, name), weights(other, name)
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+    mine, theirs = (pd.read_csv(one.folder / "history.csv").drop(columns="seconds") for one in (run, other))
+    pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+
+
+def test_history_and_files(smoke):
+    run = smoke(epochs=3)
+    history = fit(run)
+    assert list(history.columns) == ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    about = read_json(run.folder / "experiment.json")
+    assert about["identity"]["knobs"]["loss"] == "bce_iou"
+    assert {"packages", "commit", "threads", "device", "precision"} <= set(about["environment"])
+    assert read_json(run.folder / "training.json")["best_epoch"] == history["iou"].idxmax() + 1
+    assert not list(run.folder.glob(".*"))  # no temporary file is left
+
+
+def test_best_checkpoint_is_the_best_epoch(smoke):
+    run = smoke("lung-bce", epochs=4)
+    history = fit(run)
+    pack, device = store.load(run), device_of(run)
+    rows = score(load_best(run, device), pack, pack.rows("Val"), run, device)
+    best = history.loc[history["iou"].idxmax()]
+    assert best["iou"] > 0
+    assert training.metrics.iou(rows) == best["iou"]
+    assert rows["loss"].mean() == best["val_loss"]
+
+
+def test_same_again_bit_for_bit(smoke):
+    run = smoke(epochs=2)
+    fit(run)
+    again = run.model_copy(update={"name": "again"})
+    fit(again)
+    assert_same(run, again)
+    other = smoke(epochs=2, seed=1)
+    fit(other)
+    assert not torch.equal(weights(run)["head.weight"], weights(other)["head.weight"])
+
+
+def interrupt_at(monkeypatch, call):
+    """Let Ctrl-C come in the middle of the epoch of that number."""
+    real, calls = training.score, []
+
+    def scored(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "score", scored)
+
+
+def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
+    # patience 0, so that the scheduler has a state that matters
+    whole = smoke(epochs=5, patience=0, factor=0.3, lr=0.1)
+    fit(whole)
+    broken = whole.model_copy(update={"name": "broken"})
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(LabkitError, match="interrupted: 2 of 5 epochs are kept in .*broken.*run the same again"):
+            fit(broken)
+    assert len(pd.read_csv(broken.folder / "history.csv")) == 2
+    assert not (broken.folder / "training.json").exists()
+    monkeypatch.setattr(training, "print", lambda *_, **__: None, raising=False)
+    fit(broken)
+    assert_same(whole, broken)
+    assert pd.read_csv(whole.folder / "history.csv")["lr"].nunique() > 1
+
+
+def test_done_is_not_done_again(smoke):
+    run = smoke(epochs=1)
+    fit(run)
+    before = (run.folder / "last.pt").stat().st_mtime_ns
+    assert len(fit(run)) == 1
+    assert (run.folder / "last.pt").stat().st_mtime_ns == before
+
+
+def test_other_knobs_or_code_start_anew(smoke, monkeypatch):
+    run = smoke(epochs=1)
+    fit(run)
+    before = (run.folder / "last.pt").stat().st_mtime_ns
+    fit(run.model_copy(update={"lr": 0.02}))
+    changed = (run.folder / "last.pt").stat().st_mtime_ns
+    assert changed > before
+    monkeypatch.setattr(training.code, "hash_of", lambda stage: "other code")
+    fit(run.model_copy(update={"lr": 0.02}))
+    assert (run.folder / "last.pt").stat().st_mtime_ns > changed
+
+
+def test_numbers_that_are_none_stop_the_run(smoke):
+    run = smoke(lr=1e30, clip=1e30, epochs=2)
+    with pytest.raises(LabkitError, match="is no finite number in epoch 1.*lower lr"):
+        fit(run)
+    assert not (run.folder / "training.json").exists()
+
+
+def test_recipe_is_the_reports(smoke):
+    state = training.Trainee(load("paper", "lung-bce"), torch.device("cpu"))
+    group = state.optimizer.param_groups[0]
+    assert type(state.optimizer) is torch.optim.Adam
+    assert (group["lr"], group["weight_decay"]) == (1e-4, 1e-5)
+    assert (state.scheduler.patience, state.scheduler.factor, state.scheduler.mode) == (7, 0.5, "min")
+    rates = []
+    for _ in range(10):  # a validation loss that never falls again
+        state.scheduler.step(1.0)
+        rates.append(group["lr"])
+    assert rates == [1e-4] * 8 + [5e-5] * 2
+
+
+def test_bf16_and_fp32_agree(smoke):
+    losses = []
+    for precision in ("fp32", "bf16"):
+        run = smoke(epochs=1, precision=precision).model_copy(update={"name": precision})
+        losses.append(fit(run)["train_loss"].item())
+    assert losses[0] == pytest.approx(losses[1], abs=5e-3)
+
+
+def test_gpu_that_is_not_there(smoke):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(LabkitError, match="device: this machine has no CUDA GPU"):
+        fit(smoke(device="cuda"))
+
+
+def test_a_few_real_steps_of_the_paper_preset(home, tree):
+    """The reference's own experiment: base 64, 256 x 256, batches of 16 (here of the 12 films there are)."""
+    run = load("paper", "lung-bce_iou", data=str(tree), epochs=2)
+    history = fit(run)
+    assert sum(value.numel() for key, value in weights(run).items() if "running" not in key and "num" not in key) == 8_044_545
+    assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]
