@@ -151,7 +151,7 @@ def pixel_imbalance(shares: dict[str, float]) -> Figure:
     bars = panel.barh(names, inside, color=[TASK_COLOURS[task] for task in shares])
     panel.barh(names, 100 - inside, left=inside, color="0.88")
     panel.bar_label(bars, [f"{value:.1f} %" for value in inside], padding=3, fontsize=7)
-    panel.set(xlabel="Pixels inside the mask (% of all pixels)", xlim=(0, 100))
+    panel.set(xlabel="Pixels inside the mask (% of all pixels)", ylabel="Task", xlim=(0, 100))
     panel.invert_yaxis()
     sns.despine(figure)
     return figure

@@ -69,7 +69,9 @@ def test_rotation_stays_within_its_angle():
     column = new_masks[:, 0, :, 58:62]
     heights = (column * rows).sum((1, 2)) / column.sum((1, 2))
     assert (heights - 31.5).abs().max() < 7.6
-    assert (heights - 31.5).abs().max() > 5 and heights.min() < 30 and heights.max() > 33  # both ways, nearly all the way
+    assert (
+        (heights - 31.5).abs().max() > 5 and heights.min() < 30 and heights.max() > 33
+    )  # both ways, nearly all the way
 
 
 def test_brightness_is_a_factor_for_the_film_only():

@@ -104,7 +104,9 @@ def test_notebook_refuses_a_misspelt_parameter():
     with pytest.raises(LabkitError, match="epoch: there is no such knob"):
         from_notebook(notebook(CELL, "# Parameters\nepoch = 3\n"))
     with pytest.raises(LabkitError, match="dat: not a parameter of this notebook .did you mean 'data'"):
-        from_notebook(notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n", "# Parameters\ndat = 'x'\n"))
+        from_notebook(
+            notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n", "# Parameters\ndat = 'x'\n")
+        )
 
 
 def test_notebook_ignores_the_readers_own_variables_and_older_parameters():

@@ -64,7 +64,9 @@ def test_each_film_is_its_own_set():
     logits, truth = random_films()
     for name in ("bce", "bce_iou"):
         together = losses.film_losses(name, 0.5, logits, truth)
-        alone = torch.cat([losses.film_losses(name, 0.5, logits[i : i + 1], truth[i : i + 1]) for i in range(len(logits))])
+        alone = torch.cat(
+            [losses.film_losses(name, 0.5, logits[i : i + 1], truth[i : i + 1]) for i in range(len(logits))]
+        )
         assert together.shape == (len(logits),)
         torch.testing.assert_close(together, alone)
 

@@ -147,5 +147,8 @@ def test_a_few_real_steps_of_the_paper_preset(home, tree):
     """The reference's own experiment: base 64, 256 x 256, batches of 16 (here of the 12 films there are)."""
     run = load("paper", "lung-bce_iou", data=str(tree), epochs=2)
     history = fit(run)
-    assert sum(value.numel() for key, value in weights(run).items() if "running" not in key and "num" not in key) == 8_044_545
+    assert (
+        sum(value.numel() for key, value in weights(run).items() if "running" not in key and "num" not in key)
+        == 8_044_545
+    )
     assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]

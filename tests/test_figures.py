@@ -1,0 +1,115 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from labkit import eda, figures, store
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def packs(smoke):
+    return {task: store.load(smoke(f"{task}-bce")) for task in ("lung", "infection")}
+
+
+def history(best=3):
+    iou = [0.1, 0.3, 0.2, 0.4]
+    iou[best - 1] = 0.9
+    return pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": 0.5, "val_loss": 0.4, "iou": iou})
+
+
+def axes_are_named(figure):
+    for panel in figure.axes:
+        if panel.axison and panel.get_label() != "<colorbar>":
+            assert panel.get_ylabel(), f"{panel.get_title()}: no name on the y axis"
+            assert panel.get_xlabel() or panel.get_xticklabels()[0].get_text(), (
+                f"{panel.get_title()}: no name on the x axis"
+            )
+
+
+def test_training_curves():
+    runs = [(task, loss) for task in ("lung", "infection") for loss in ("bce", "bce_iou")]
+    figure = figures.training_curves({run: history() for run in runs})
+    axes_are_named(figure)
+    left, right = figure.axes[:4], figure.axes[4:]
+    assert [panel.get_title() for panel in left] == [
+        "(a) Lung / BCE",
+        "(b) Lung / BCE + IoU",
+        "(c) Infection / BCE",
+        "(d) Infection / BCE + IoU",
+    ]
+    for panel in left:
+        assert [line.get_linestyle() for line in panel.lines] == ["-", "-"]
+        assert panel.get_ylabel() == "Loss"
+    for panel in right:
+        curve, best = panel.lines
+        assert curve.get_linestyle() == "--" and panel.get_ylabel() == "Validation IoU"
+        assert best.get_xydata().tolist() == [[3, 0.9]]
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        "training loss",
+        "validation loss",
+        "validation IoU",
+        "best epoch",
+    ]
+
+
+def test_predictions():
+    images, masks = np.full((3, 16, 16), 90, np.uint8), np.zeros((3, 16, 16), np.uint8)
+    masks[:, 4:9, 4:9] = 1
+    sample = {"images": images, "masks": masks, "probabilities": masks * 0.8, "iou": np.array([0.25, 0.5, 1.0])}
+    figure = figures.predictions({"bce": sample, "bce_iou": sample})
+    titles = [panel.get_title() for panel in figure.axes[:4]]
+    assert titles == ["Film", "True mask", "BCE", "BCE + IoU"]
+    assert len(figure.axes) == 12
+    assert [figure.axes[4 * row + 3].texts[0].get_text() for row in range(3)] == ["0.25", "0.50", "1.00"]
+
+
+def test_exploratory_pictures(packs):
+    tables = {task: eda.describe(pack) for task, pack in packs.items()}
+    both = pd.concat(tables.values(), ignore_index=True)
+    lung, infection = packs["lung"], packs["infection"]
+    counts = figures.split_counts({task: pack.samples for task, pack in packs.items()})
+    assert sum(bar.get_height() for bar in counts.axes[0].patches) == len(lung.samples)
+    for figure in (
+        counts,
+        figures.mask_area(both),
+        figures.mask_shape(both),
+        figures.pixel_imbalance({task: table["image_share"].mean() for task, table in tables.items()}),
+        figures.film_scores(
+            pd.DataFrame({"class": "Normal", "truth": [4, 6], "pixels": 64, "iou": [0.5, 0.75]}),
+        ),
+    ):
+        axes_are_named(figure)
+    heat = figures.mask_heatmaps(eda.mean_masks(lung))
+    assert len(heat.axes) == 4 and heat.axes[-1].get_ylabel()
+    films = figures.outlined_films(
+        infection.images[:6], {"lung": infection.lungs[:6], "infection": infection.masks[:6]}, ["film"] * 6
+    )
+    assert [len(panel.collections) for panel in films.axes] == [2] * 6 + [0] * 2  # two outlines a film; two places left
+
+
+def test_measures_of_masks(packs):
+    table = eda.describe(packs["infection"])
+    pack = packs["infection"]
+    for row in range(len(table)):
+        assert table.at[row, "image_share"] == pytest.approx(pack.masks[row].mean())
+        assert table.at[row, "lung_share"] == pytest.approx(pack.masks[row].sum() / pack.lungs[row].sum())
+    assert table["solidity"].between(0, 1.0001).all() and table["likeness"].between(0, 1).all()
+    summary = eda.summarise(table, pack)
+    assert summary["films"]["All"] == {"COVID-19": 19, "All": 19}
+    # Lungs are more alike than infections.
+    assert eda.describe(packs["lung"])["likeness"].median() > table["likeness"].median()
+
+
+def test_save_writes_print_and_screen(tmp_path):
+    figures.save(figures.pixel_imbalance({"lung": 0.25, "infection": 0.1}), tmp_path, "bars")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bars.pdf", "bars.png", "bars.svg"]
+    assert (tmp_path / "bars.pdf").read_bytes().startswith(b"%PDF")
+    assert "Pixels inside the mask" in (tmp_path / "bars.svg").read_text()
+    assert Image.open(tmp_path / "bars.png").width == round(200 * figures.COLUMN)

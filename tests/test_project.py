@@ -1,0 +1,66 @@
+"""The project's own files: versions in step, links that lead somewhere, no real film."""
+
+import csv
+import hashlib
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from labkit.files import ROOT
+
+
+def tracked(*patterns):
+    listed = subprocess.run(["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def lock() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return dict(line.lower().replace("_", "-").split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_lock_has_exact_versions_of_all_that_the_project_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = project["dependencies"] + project["optional-dependencies"]["test"]
+    for requirement in named:
+        name = re.match(r"[A-Za-z0-9-]+", requirement)[0].lower()
+        assert name in lock(), f"{name} is not in requirements.txt"
+        if "==" in requirement:
+            assert requirement.endswith(f"=={lock()[name]}")
+    assert lock()["torch"] == "2.13.0"
+    assert not any(name.startswith(("nvidia", "torchvision")) for name in lock())
+
+
+def test_conda_gets_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    assert packages == {"pip": ["-r requirements.txt", "--editable ."]} and pip == "pip"
+    minimum = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert python == "python=" + minimum.removeprefix(">=")
+
+
+def test_installed_versions_are_the_locks():
+    from importlib.metadata import version
+
+    for name, wanted in lock().items():
+        assert version(name).split("+")[0] == wanted, name
+
+
+@pytest.mark.parametrize("page", ["README.md", "data/README.md"])
+def test_links_and_pictures_of_the_pages(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_no_real_film_is_tracked(real):
+    with open(real / "FILES.csv", newline="") as file:
+        films = {row[-1] for row in csv.reader(file)}
+    for path in tracked("*.png", "*.npy", "*.npz", "*.jpg", "*.pt", "*.pdf"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() not in films, path

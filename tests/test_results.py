@@ -1,0 +1,229 @@
+"""The verdicts, the tables, and the report that is worded by them."""
+
+import copy
+import re
+import shutil
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from labkit import figures, files, report, results
+from labkit.errors import LabkitError
+
+RUN_NAMES = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
+
+
+def scores(iou, mae, empty=0.0):
+    return {
+        "iou": iou,
+        "pooled_iou": iou + 0.02,
+        "mae": mae,
+        "loss": 0.1,
+        "empty_predictions": empty,
+        "films": 9,
+        "left_out": 0,
+    }
+
+
+def runs_of(**given):
+    """Four runs that bear out the reference's claims, each as (IoU, MAE, share of empty predictions)."""
+    values = {"lung_bce": (0.957, 0.015, 0), "lung_bce_iou": (0.9567, 0.011, 0)}
+    values |= {"infection_bce": (0.01, 0.05, 0.9), "infection_bce_iou": (0.37, 0.04, 0)}
+    values |= given
+    return {
+        name: {
+            "task": name.split("-")[0],
+            "loss": name.split("-")[1],
+            "best_epoch": 9,
+            "epochs": 10,
+            "train_loss": 0.2,
+            "val": scores(*values[name.replace("-", "_")]),
+            "test": scores(*values[name.replace("-", "_")]),
+            "parameters": 8044545,
+            "training_seconds": 60.0,
+        }
+        for name in RUN_NAMES
+    }
+
+
+def verdicts(iou=(0.1, 0.2, 0.3, 0.4, 0.5), image=(0.25, 0.05), lung=0.2, **given):
+    histories = {"infection-bce_iou": pd.DataFrame({"iou": iou})}
+    eda = {
+        "lung": {"image_share_mean": image[0]},
+        "infection": {"image_share_mean": image[1], "lung_share_median": lung},
+    }
+    return results.verdicts(runs_of(**given), histories, eda)
+
+
+def test_verdicts_on_the_references_own_numbers():
+    assert verdicts() == {
+        "lung_iou_equal": True,
+        "lung_mae_lower": True,
+        "bce_all_zero": True,
+        "lung_bce_iou_better": False,
+        "lung_bce_better": False,
+        "infection_bce_iou_better": True,
+        "infection_bce_better": False,
+        "infection_harder": True,
+        "no_plateau": True,
+        "small_in_image": True,
+        "small_in_lung": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("lung_iou_equal", {"lung_bce": (0.93, 0.015)}),
+        ("lung_mae_lower", {"lung_bce": (0.957, 0.009)}),
+        ("bce_all_zero", {"infection_bce": (0.3, 0.05, 0.1)}),
+        ("lung_bce_iou_better", {"lung_bce": (0.9, 0.015)}),
+        ("lung_bce_better", {"lung_bce": (0.99, 0.015)}),
+        ("infection_bce_iou_better", {"infection_bce": (0.37, 0.05)}),
+        ("infection_bce_better", {"infection_bce": (0.4, 0.05)}),
+        ("infection_harder", {"infection_bce_iou": (0.9, 0.04)}),
+        ("no_plateau", {"iou": (0.1, 0.2, 0.5, 0.5, 0.5)}),
+        ("small_in_image", {"image": (0.25, 0.14)}),
+        ("small_in_lung", {"lung": 0.55}),
+    ],
+)
+def test_each_verdict_turns(name, given):
+    assert verdicts(**given)[name] != verdicts()[name]
+
+
+def test_a_claim_must_hold_on_validation_and_test():
+    runs = runs_of()
+    runs["lung-bce"]["test"]["iou"] = 0.9
+    histories = {"infection-bce_iou": pd.DataFrame({"iou": [0.1, 0.2]})}
+    eda = {"lung": {"image_share_mean": 0.2}, "infection": {"image_share_mean": 0.1, "lung_share_median": 0.5}}
+    assert not results.verdicts(runs, histories, eda)["lung_iou_equal"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
+    shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
+    for name in ("eda_area", "eda_where", "fig1", "fig2", "fig3"):
+        figures.save(figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
+    plt.close("all")
+    task = {
+        "films": {split: {"Normal": 3, "All": 3} for split in ("Train", "Val", "Test", "All")},
+        "fingerprint": "0123",
+    }
+    task |= {"image_share_mean": 0.2, "lung_share_median": 0.2, "regions_median": 2.0, "likeness_median": 0.5}
+    found = {
+        "preset": "made",
+        "about": "a test",
+        "phantom": False,
+        "data": "covidqu",
+        "reduction": "mean of a test",
+        "films": {"lung": task, "infection": task},
+        "settings": [{"label": "epochs", "reference": "10", "lung": "7", "infection": "8"}],
+        "runs": runs_of(),
+        "verdicts": verdicts(),
+        "environment": {"device": "CPU", "threads": 2, "processor": "a processor", "precision": "fp32", "commit": "abc"}
+        | {"python": "3.11", "packages": {"torch": "2.13.0"}},
+        "training_minutes": 4.0,
+    }
+
+    def html(**changes) -> str:
+        content = copy.deepcopy(found) | changes
+        files.write_json(tmp_path / "report" / "build" / "made" / "results.json", content)
+        pdf, page = report.render("made", root=tmp_path)
+        assert pdf.read_bytes().startswith(b"%PDF")
+        text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page.read_text(), flags=re.S)
+        return " ".join(text.split())
+
+    html.found = found
+    html.page = tmp_path / "report" / "build" / "made" / "report.html"
+    return html
+
+
+SENTENCES = {
+    "lung_iou_equal": (
+        "the choice of loss does not matter to the overlap",
+        "the two losses are 0.01 IoU or more apart",
+    ),
+    "lung_mae_lower": ("BCE+IoU has the lower MAE on both", "BCE+IoU does not have the lower MAE on both"),
+    "bce_all_zero": ("That is so here: trained with BCE alone", "That is not so here: trained with BCE alone"),
+    "infection_harder": ("the task is much harder, as reported", "we cannot call the task much harder"),
+    "no_plateau": ("the network was still learning", "the curve has come to a plateau"),
+    "small_in_image": (
+        "infections are indeed a much smaller part of the image",
+        "infections are not a much smaller part",
+    ),
+    "small_in_lung": ("they are a small part of the lung", "they are no small part of the lung"),
+    "infection_bce_iou_better": ("For infections it is the better choice here", "For infections neither loss is ahead"),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_turned_numbers_get_the_other_sentence(project, name):
+    yes, no = SENTENCES[name]
+    for value, said, unsaid in ((True, yes, no), (False, no, yes)):
+        text = project(verdicts=verdicts() | {name: value})
+        assert said in text and unsaid not in text
+
+
+def test_numbers_come_from_the_results(project):
+    runs = runs_of(lung_bce=(0.1234, 0.4321, 0), infection_bce_iou=(0.5678, 0.8765, 0))
+    text = project(runs=runs)
+    for number in ("0.1234", "0.4321", "0.5678", "0.8765", "0.123 (BCE)", "is 0.588"):
+        assert number in text
+    for reported in ("0.0274", "0.0243", "0.0151", "0.9570", "0.4105", "0.4020", "0.0438", "0.3714"):
+        assert reported in text
+
+
+def test_structure_of_the_page(project):
+    text = project()
+    page = project.page.read_text()
+    sections = ["Introduction", "Exploratory Data Analysis", "Methods", "Results", "Discussion", "Conclusion"]
+    assert re.findall(r"<h2[^>]*>[IV]+\. ([^<]+)</h2>", page) == sections
+    assert len(re.findall(r"<figure[^>]*><table>", page)) + len(re.findall(r"</figcaption><table>", page)) == 4
+    assert [f"Table {number}:" in text for number in ("I", "II", "III", "IV")] == [True] * 4
+    assert [f"Fig. {number}:" in text for number in ("A1", "A2", "1", "2", "3")] == [True] * 5
+    assert "<math" in page and 'class="equation"' in page and "(1)" in text
+    assert page.count("<img") == 5 and page.count('alt="') == 5 and 'src="http' not in page
+    assert "viewport" in page and "max-width" in page
+    assert "Synthetic data" not in text
+
+
+def test_phantoms_are_announced_and_settings_told(project):
+    text = project(phantom=True)
+    assert text.index("Synthetic data.") < text.index("Abstract.")
+    assert "epochs 10 7 8" in text
+    # With the reference's own settings there is no such table, and the text says so.
+    text = project(settings=[])
+    assert "Table IV" not in text and "All settings are the reference's" in text.replace("’", "'")
+
+
+def test_guards(project):
+    runs = runs_of()
+    runs["infection-bce"]["test"]["iou"] = None
+    with pytest.raises(LabkitError, match="infection-bce has no IoU"):
+        project(runs=runs)
+    wrong = dict(verdicts())
+    del wrong["no_plateau"]
+    with pytest.raises(LabkitError, match="no_plateau"):
+        project(verdicts=wrong)
+
+
+def test_nothing_from_data_is_markup(project):
+    text = project(data='#panic("x") $x$ *a* <b>', about="_a_ #b @c")
+    assert '#panic("x") $x$ *a*'.replace('"', "&quot;") in text or '#panic("x") $x$ *a*' in text
+    assert "_a_ #b @c" in text
+
+
+def test_results_that_are_not_there(tmp_path):
+    with pytest.raises(LabkitError, match="results.json: is not there yet"):
+        report.render("nothing", root=tmp_path)
+
+
+def test_tables(project):
+    found = project.found
+    table = results.table(found)
+    assert table["task"].tolist() == ["lung", "lung", "infection", "infection"]
+    assert table["reported_iou"].tolist()[:2] == [0.957, 0.9567] and pd.isna(table["reported_iou"][2])
+    assert results.table(found, "infection")["loss"].tolist() == ["bce", "bce_iou"]
+    assert {"best_epoch", "train_loss", "val_loss", "val_mae", "val_iou", "test_mae", "test_iou"} <= set(table)

@@ -1,0 +1,195 @@
+"""`make report` on a copy of the project: what it makes, what it runs again after which edit, and how it fails."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from labkit.files import ROOT
+
+SOURCES = ("labkit", "notebooks", "workflow", "report")
+EXPERIMENTS = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
+ALL_RUNS = {"train": 4, "evaluate": 4, "figures": 1, "report": 1}
+
+
+def labkit(project, *arguments, **options):
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    command = [sys.executable, "-m", "labkit", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project's sources in which the smoke report has been made."""
+    root = tmp_path_factory.mktemp("workflow") / "a project's copy"
+    ignored = shutil.ignore_patterns("build", "__pycache__", ".ipynb_checkpoints")
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+    made = labkit(root, "report", "smoke")
+    assert made.returncode == 0, made.stderr + made.stdout
+    root.joinpath("said.txt").write_text(made.stdout)
+    return root
+
+
+def planned(project) -> dict[str, int]:
+    """The jobs that Snakemake would run now, by rule."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
+    command += ["--dry-run", "--quiet", "rules", "--config", 'preset="smoke"', 'data=""']
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    words = [line.split() for line in (run.stdout + run.stderr).splitlines()]
+    return {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit() and line[0] != "total"}
+
+
+@pytest.fixture
+def edited(project):
+    """Edit a file as an author would; afterwards it is as before."""
+    saved = {}
+
+    def edit(name, old="", new="", append="\n# edited\n"):
+        path = project / name
+        saved[path] = (path.read_bytes(), path.stat())
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new) if old else text + append)
+
+    yield edit
+    for path, (content, stat) in saved.items():
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_everything_is_there(project):
+    build = project / "report" / "build" / "smoke"
+    assert (build / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert "Synthetic data" in (build / "report.html").read_text()
+    results = json.loads((build / "results.json").read_text())
+    assert results["phantom"] and set(results["runs"]) == set(EXPERIMENTS)
+    assert results["environment"]["threads"] >= 1 and results["environment"]["commit"]
+    for number in (1, 2, 3):
+        assert (build / "tables" / f"table{number}.csv").is_file()
+        for ending in ("pdf", "svg", "png"):
+            assert (project / "figures" / "smoke" / f"fig{number}.{ending}").stat().st_size > 1000
+    for name in EXPERIMENTS:
+        folder = project / "runs" / "smoke" / name / "seed0"
+        wanted = {"experiment.json", "history.csv", "best.pt", "last.pt", "training.json"}
+        wanted |= {"val.csv", "test.csv", "evaluation.json", "samples.npz"}
+        assert {path.name for path in folder.iterdir()} == wanted
+    said = (project / "said.txt").read_text()
+    assert "lung-bce epoch 1/3" in said and "report.html are up to date" in said
+
+
+def test_a_second_call_does_nothing(project):
+    assert planned(project) == {}
+    before = {path: path.stat().st_mtime_ns for path in (project / "report" / "build").rglob("*") if path.is_file()}
+    again = labkit(project, "report", "smoke")
+    assert again.returncode == 0 and "epoch" not in again.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [
+        ("labkit/figures.py", {"eda": 1, "figures": 1, "report": 1}),
+        ("labkit/results.py", {"figures": 1, "report": 1}),
+        ("labkit/losses.py", ALL_RUNS),
+        ("labkit/model.py", ALL_RUNS),
+        ("labkit/evaluation.py", {"evaluate": 4, "figures": 1, "report": 1}),
+        ("labkit/eda.py", {"eda": 1, "figures": 1, "report": 1}),
+        ("labkit/workflow.py", {}),
+        ("report/report.typ", {"report": 1}),
+        ("report/style.css", {"report": 1}),
+        ("notebooks/3_evaluate.ipynb", {"evaluate": 4, "figures": 1, "report": 1}),
+    ],
+)
+def test_what_an_edit_runs_again(project, edited, file, jobs):
+    edited(file, append=" \n")
+    assert planned(project) == jobs
+
+
+def test_a_knob_in_the_preset_trains_again(project, edited):
+    edited(
+        "workflow/presets/smoke.yml",
+        "infection-bce: {task: infection, loss: bce}",
+        "infection-bce: {task: infection, loss: bce, lr: 0.02}",
+    )
+    assert planned(project) == {"train": 1, "evaluate": 1, "figures": 1, "report": 1}
+
+
+def test_changed_words_make_the_report_only(project, edited):
+    edited("report/report.typ", "= Conclusion", "= Closing Words")
+    before = (project / "report" / "build" / "smoke" / "results.json").stat().st_mtime_ns
+    assert labkit(project, "report", "smoke").returncode == 0
+    assert "Closing Words" in (project / "report" / "build" / "smoke" / "report.html").read_text()
+    assert (project / "report" / "build" / "smoke" / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_failed_experiment_leaves_its_notebook_and_one_line(project):
+    preset = (project / "workflow" / "presets" / "smoke.yml").read_text()
+    (project / "workflow" / "presets" / "broken.yml").write_text(
+        preset.replace("lr: 0.01", "lr: 1.0e+30\n  clip: 1.0e+30")
+    )
+    failed = labkit(project, "report", "broken")
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if "film/s" not in line]
+    assert line.startswith("labkit: ") and "is no finite number in epoch 1" in line and "try a lower lr" in line
+    executed = project / line.split("executed notebook: ")[1].rstrip(")")
+    outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
+    assert outputs[-1].output_type == "error"
+    assert not (project / "report" / "build" / "broken" / "report.pdf").exists()
+
+
+def test_a_second_report_waits_for_the_first(project):
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    with open(project / ".labkit.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-u", "-m", "labkit", "report", "smoke"]
+        second = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
+        assert "waiting for it" in second.stdout.readline()
+        time.sleep(1)
+        assert second.poll() is None
+    assert second.wait(timeout=60) == 0
+
+
+def refused(project, *arguments) -> str:
+    before = sorted(path for path in project.rglob("*") if "__pycache__" not in path.parts)
+    run = labkit(project, *arguments)
+    after = sorted(path for path in project.rglob("*") if "__pycache__" not in path.parts)
+    assert run.returncode == 1 and not run.stdout.strip()
+    (line,) = run.stderr.splitlines()
+    assert after == before  # nothing half-written
+    return line
+
+
+def test_wrong_arguments_get_one_line(project, tmp_path):
+    assert "preset: there is no 'dem' (did you mean 'demo'?)" in refused(project, "report", "dem")
+    assert f"data: {tmp_path / 'nothing'} is not a folder" in refused(
+        project, "report", "smoke", "--data", str(tmp_path / "nothing")
+    )
+    assert "has no folder 'Lung Segmentation Data'" in refused(project, "report", "smoke", "--data", str(tmp_path))
+    assert "data/covidqu is not a folder" in refused(project, "report", "laptop")
+
+
+def test_a_tree_without_masks(project, tree, tmp_path):
+    copy = shutil.copytree(tree, tmp_path / "it's $(a) copy")
+    for folder in copy.rglob("lung masks"):
+        shutil.rmtree(folder)
+    assert "has no folder 'lung masks'" in refused(project, "report", "smoke", "--data", str(copy))
+
+
+def test_real_films(project, real):
+    """The whole way on real films, at smoke size; the page must not call them synthetic."""
+    made = labkit(project, "report", "smoke", "--data", str(real))
+    assert made.returncode == 0, made.stderr
+    page = (project / "report" / "build" / "smoke" / "report.html").read_text()
+    assert "Synthetic data" not in page and "chest X-rays from COVID-QU-Ex" in page
+    results = json.loads((project / "report" / "build" / "smoke" / "results.json").read_text())
+    assert results["films"]["infection"]["films"]["All"]["All"] == 600
+    assert results["films"]["infection"]["lung_share_median"] > 0.4  # infections are no small part of the lung
