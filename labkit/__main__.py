@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LabkitError as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("labkit: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -44,8 +44,9 @@ def index(root: Path, task: str) -> pd.DataFrame:
                 continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
+            lungs_of, masks_of = _any_case(lungs), _any_case(masks)
             for name, image in films.items():
-                rows.append((task, split, category, name, image, _mask_of(image, masks), _mask_of(image, lungs)))
+                rows.append((task, split, category, name, image, _mask_of(image, masks_of), _mask_of(image, lungs_of)))
             extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
             if extra:
                 warnings.append(f"{shown(folder)}: {extra} {task} masks belong to no film and are left out")
@@ -123,11 +124,14 @@ def _pngs(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.iterdir()) if path.suffix.casefold() == ".png"}
 
 
+def _any_case(files: dict[str, Path]) -> dict[str, Path]:
+    """The files by their names, and by their names in small letters."""
+    return {name.casefold(): path for name, path in files.items()} | files
+
+
 def _mask_of(image: Path, masks: dict[str, Path]) -> Path:
     """The mask with the film's file name; the same letters in another case will do."""
-    if image.name in masks:
-        return masks[image.name]
-    for name, path in masks.items():
-        if name.casefold() == image.name.casefold():
-            return path
-    raise LabkitError(f"{shown(image)}: has no mask of the same name; add the mask or remove the film")
+    mask = masks.get(image.name) or masks.get(image.name.casefold())
+    if mask is None:
+        raise LabkitError(f"{shown(image)}: has no mask of the same name; add the mask or remove the film")
+    return mask

@@ -5,6 +5,7 @@ import pandas as pd
 from skimage.measure import label, regionprops
 from tqdm import tqdm
 
+from labkit.errors import LabkitError
 from labkit.store import Pack
 
 
@@ -54,7 +55,11 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(table: pd.DataFrame, pack: Pack) -> dict:
-    """What the report says of a task's films, over all splits."""
+    """What the report says of a task's films, over all splits. Raises LabkitError where every mask is black."""
+    if not table["image_share"].any():
+        raise LabkitError(
+            f"data: all masks of the {table['task'].iloc[0]} task are black; are these the right folders?"
+        )
     return {
         "films": {split: {category: int(n) for category, n in row.items()} for split, row in counts(table).iterrows()},
         "image_share_mean": float(table["image_share"].mean()),

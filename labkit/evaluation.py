@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from labkit import metrics, store
+from labkit import metrics, provenance, store
+from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import read_json, write_json, written
 from labkit.hardware import device_of
@@ -21,8 +22,8 @@ def evaluate(experiment: Experiment) -> dict:
     Writes into experiment.folder: val.csv and test.csv (a row a film, see scoring.score), samples.npz (films of the test
     split with truth and probabilities, for Fig. 2 and 3), then evaluation.json. What is there already is not done again.
     """
-    history = fit(experiment)
     pack = store.load(experiment)
+    history = fit(experiment, pack)
     folder, identity = experiment.folder, identity_of(experiment, pack, "evaluate")
     path = folder / "evaluation.json"
     if path.is_file() and read_json(path)["identity"] == identity:
@@ -35,12 +36,17 @@ def evaluate(experiment: Experiment) -> dict:
         "best_epoch": int(read_json(folder / "training.json")["best_epoch"]),
         "parameters": parameter_count(network),
         "training_seconds": float(history["seconds"].sum()),
+        "environment": provenance.environment(experiment, device),
     }
     for split in ("Val", "Test"):
         rows = score(network, pack, pack.rows(split), experiment, device)
         with written(folder / f"{split.lower()}.csv") as temporary:
             rows.to_csv(temporary, index=False)
         summary[split.lower()] = metrics.summarise(rows)
+        if summary[split.lower()]["iou"] is None:
+            raise LabkitError(
+                f"data: no {split} film of the {experiment.task} task has a non-empty mask, so none can be scored"
+            )
     # `rows` are now those of the test films, in the order of pack.rows("Test").
     film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=pack.rows("Test"))
     shown = shown_films(pack)

@@ -86,11 +86,20 @@ class Preset(Strict):
     settings: dict[str, str | int | float] = {}
     experiments: dict[str, dict[str, str | int | float]] = Field(min_length=1)
 
+    @field_validator("settings", "experiments")
+    @classmethod
+    def _no_names(cls, entries: dict) -> dict:
+        for listed in [entries, *(entry for entry in entries.values() if isinstance(entry, dict))]:
+            for knob in ("preset", "name", "seed"):
+                if knob in listed:
+                    raise ValueError(f"{knob} is not set by a preset; seed is a parameter of the notebooks")
+        return entries
+
 
 # The four runs of the reference. A preset that makes a report has them all, under these names.
 RUNS = {(task, loss): f"{task}-{loss}" for task in ("lung", "infection") for loss in ("bce", "bce_iou")}
-# These say where a run's films are and what computes it. They do not make it another experiment, so they do not name it.
-UNNAMED = ("data", "device", "precision", "threads")
+# These say where a run's films are and what computes it. They do not name a run: other films replace its results.
+UNNAMED = ("data", "device", "threads")
 # A notebook's parameter at its neutral value is left to the preset. No knob takes a negative number or an empty text.
 NEUTRAL = (-1, "")
 
@@ -125,6 +134,10 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
     if "name" in given:
         raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
     listed = content.settings | content.experiments[experiment]
+    try:
+        Experiment(**(listed | {"preset": preset, "name": experiment}))
+    except ValidationError as error:
+        raise LabkitError(f"{shown(PRESETS / preset)}.yml: {experiment}: {_one_line(error, Experiment)}") from None
     changed = {
         knob: value
         for knob, value in given.items()
@@ -174,15 +187,20 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
 
 def _parameter_cells(executed: list[str]) -> list[str]:
     """The last cell of parameters among the `executed` ones, and papermill's behind it if there is one."""
-    start = max(i for i, cell in enumerate(executed) if cell.startswith("# Parameters of this notebook"))
+    first_line = "# Parameters of this notebook"
+    start = max((i for i, cell in enumerate(executed) if cell.startswith(first_line)), default=None)
+    if start is None:
+        raise LabkitError(f"the notebook's cell of parameters must begin with the comment {first_line!r}; put it back")
     injected = [cell for cell in executed[start + 1 : start + 2] if cell.startswith("# Parameters")]
     return [executed[start], *injected]
 
 
 def _assigned(cell: str) -> list[str]:
     """Names that the source of a cell assigns."""
-    statements = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
-    return [target.id for node in statements for target in node.targets if isinstance(target, ast.Name)]
+    targets = []
+    for node in ast.parse(cell).body:
+        targets += getattr(node, "targets", [getattr(node, "target", None)])  # x = 1, or x: int = 1
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _default(knob: str):

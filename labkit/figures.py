@@ -116,7 +116,7 @@ def mask_shape(table: pd.DataFrame) -> Figure:
     axes = {
         "regions": "Connected parts of a mask",
         "solidity": "Solidity of the largest part",
-        "likeness": "Overlap with the class's mean mask",
+        "likeness": "Overlap with the mean mask",
     }
     for panel, (column, name) in zip(panels, axes.items()):
         bins = np.arange(0.5, 10.5) if column == "regions" else np.linspace(0, 1, 26)

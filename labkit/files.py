@@ -1,5 +1,6 @@
 """Where things lie, and how a file is written so that no reader ever sees half of it."""
 
+import fcntl
 import json
 import os
 from contextlib import contextmanager
@@ -42,6 +43,21 @@ def written(path: Path):
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(path: Path, holder: str) -> int:
+    """Hold a lock on `path` until the file descriptor that is returned is closed; wait, and say so, if another has it.
+
+    The kernel gives the lock back when its holders end, however they end: there is nothing to clear up after a crash.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{holder} is at work in {shown(path.parent) or 'this folder'} already; waiting for it", flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -9,7 +9,7 @@ from labkit.experiment import Experiment
 
 
 def device_of(experiment: Experiment) -> torch.device:
-    """The device that an experiment asks for, with the number of threads set. Raises LabkitError for a GPU that is not there."""
+    """The device that an experiment asks for; sets the number of threads too. Raises LabkitError if there is no such GPU."""
     available = torch.cuda.is_available()
     if experiment.device == "cuda" and not available:
         raise LabkitError("device: this machine has no CUDA GPU that torch can use; use 'auto' or 'cpu'")

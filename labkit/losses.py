@@ -3,7 +3,6 @@
 Everything is computed in float32, under autocast too: the sums over 256 x 256 pixels do not fit half precision.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,5 +33,4 @@ def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
 
 def film_losses(name: str, alpha: float, logits: Tensor, truth: Tensor) -> Tensor:
     """The loss of that name ("bce" or "bce_iou") for each film; (B, 1, H, W) -> (B,)."""
-    with torch.autocast(logits.device.type, enabled=False):
-        return bce(logits, truth) if name == "bce" else bce_iou(logits, truth, alpha)
+    return bce(logits, truth) if name == "bce" else bce_iou(logits, truth, alpha)

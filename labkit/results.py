@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from labkit import dataset, metrics, store
@@ -11,11 +12,15 @@ from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, require_ru
 from labkit.files import ROOT, build_folder, read_json, shown, write_json, written
 
 PUBLISHED = ROOT / "report" / "published.json"
-# When is a difference one? The reference calls IoUs .0003 apart equal. These decide the report's wording, which states them.
-EQUAL_IOU = 0.01
-FAR_IOU = 0.1
-SMALL_SHARE = 0.25  # of the lung, or of the lung's area
-STILL_RISING = 0.005  # mean IoU of the last fifth of the epochs over that of the fifth before
+# When is a difference one? The reference calls IoUs .0003 apart equal. The report's wording goes by these and states them.
+THRESHOLDS = {
+    "equal_iou": 0.01,  # IoUs closer than this are equal
+    "far_iou": 0.1,  # a task is much harder if its IoU is lower by more than this
+    "small_share": 0.25,  # a small part of the lung; much smaller than the lung's part of the film
+    "rising_iou": 0.005,  # from one fifth of the epochs to the next, in the mean
+    "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
+    "mostly_empty": 0.5,  # of the predictions
+}
 
 
 def collect(experiments: list[Experiment]) -> dict:
@@ -29,59 +34,84 @@ def collect(experiments: list[Experiment]) -> dict:
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     eda = _eda(preset, runs)
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
-    one = experiments[0]
+    roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,
         "about": load_preset(preset).about,
-        "phantom": dataset.is_phantom(store.root_of(one)),
-        "data": store.root_of(one).name,
+        "phantom": any(dataset.is_phantom(root) for root in roots),
+        "data": ", ".join(sorted({root.name for root in roots})),
         "reduction": metrics.REDUCTION,
         "films": eda,
         "settings": settings(list(chosen.values())),
         "runs": runs,
         "verdicts": verdicts(runs, histories, eda),
-        "environment": read_json(one.folder / "experiment.json")["environment"],
+        "thresholds": THRESHOLDS,
+        "environment": _distinct([read_json(run.folder / "experiment.json")["environment"] for run in chosen.values()]),
         "training_minutes": sum(run["training_seconds"] for run in runs.values()) / 60,
     }
 
 
-def verdicts(runs: dict[str, dict], histories: dict[str, pd.DataFrame], eda: dict[str, dict]) -> dict[str, bool]:
+def verdicts(runs: dict[str, dict], histories: dict[str, pd.DataFrame], eda: dict[str, dict]) -> dict[str, bool | str]:
     """For each claim of the reference, whether these results bear it out.
 
-    A claim about scores holds only if it does on the validation and on the test films.
+    A claim about scores holds only if it does on the validation and on the test films. `plateau` is "rising", "flat",
+    "falling", or "short" for fewer than two epochs.
     """
     lung, infection = ([runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection"))
+    by = THRESHOLDS
 
     def both(claim) -> bool:
         return all(claim(split) for split in ("val", "test"))
 
-    def better(bce: dict, bce_iou: dict, split: str) -> float:
-        return bce_iou[split]["iou"] - bce[split]["iou"]
+    def gain(bce: dict, bce_iou: dict, split: str, score: str = "iou") -> float:
+        return bce_iou[split][score] - bce[split][score]
 
-    iou = histories["infection-bce_iou"]["iou"].to_numpy()
-    fifth = max(1, len(iou) // 5)
+    def gaps(split: str) -> list[float]:
+        return [a[split]["iou"] - b[split]["iou"] for a, b in zip(lung, infection)]
+
     return {
         # Discussion: "BCE and BCE+IoU yield comparable IoU, but the combined loss produces lower MAE".
-        "lung_iou_equal": both(lambda split: abs(better(*lung, split)) < EQUAL_IOU),
-        "lung_mae_lower": both(lambda split: lung[1][split]["mae"] < lung[0][split]["mae"]),
-        # Discussion: "the IoU component is essential to avoid trivial all-zero predictions".
-        "bce_all_zero": both(lambda split: infection[0][split]["empty_predictions"] > 0.5),
+        "lung_iou_equal": both(lambda split: abs(gain(*lung, split)) < by["equal_iou"]),
+        "lung_mae_lower": both(lambda split: gain(*lung, split, "mae") < 0),
+        "infection_mae_lower": both(lambda split: gain(*infection, split, "mae") < 0),
+        # Discussion: the IoU term "is essential to avoid trivial all-zero predictions": without it, but not with it.
+        "bce_all_zero": both(
+            lambda split: (
+                infection[0][split]["empty_predictions"]
+                > by["mostly_empty"]
+                >= infection[1][split]["empty_predictions"]
+            )
+        ),
         # Conclusion: BCE+IoU "is recommended for both tasks".
-        "lung_bce_iou_better": both(lambda split: better(*lung, split) >= EQUAL_IOU),
-        "lung_bce_better": both(lambda split: better(*lung, split) <= -EQUAL_IOU),
-        "infection_bce_iou_better": both(lambda split: better(*infection, split) >= EQUAL_IOU),
-        "infection_bce_better": both(lambda split: better(*infection, split) <= -EQUAL_IOU),
+        "lung_bce_iou_better": both(lambda split: gain(*lung, split) >= by["equal_iou"]),
+        "lung_bce_better": both(lambda split: gain(*lung, split) <= -by["equal_iou"]),
+        "infection_bce_iou_better": both(lambda split: gain(*infection, split) >= by["equal_iou"]),
+        "infection_bce_better": both(lambda split: gain(*infection, split) <= -by["equal_iou"]),
         # Results: infection "proves substantially harder".
-        "infection_harder": both(
-            lambda split: all(a[split]["iou"] - b[split]["iou"] > FAR_IOU for a, b in zip(lung, infection))
+        "infection_harder": both(lambda split: min(gaps(split)) > by["far_iou"]),
+        "tasks_matter_more": both(
+            lambda split: min(gaps(split)) > max(abs(gain(*lung, split)), abs(gain(*infection, split)))
         ),
         # Results: "continuous improvement without plateau".
-        "no_plateau": len(iou) >= 2 and bool(iou[-fifth:].mean() - iou[-2 * fifth : -fifth].mean() > STILL_RISING),
+        "plateau": _plateau(histories[RUNS["infection", "bce_iou"]]["iou"].to_numpy()),
+        # Data: lung masks "relatively uniform", infections "irregular and variable".
+        "lungs_more_alike": eda["lung"]["likeness_median"] > eda["infection"]["likeness_median"] + by["alike"],
         # Data: infections "occupy a much smaller fraction of the image" than lungs; discussion: "a small fraction of the
         # lung area".
-        "small_in_image": eda["infection"]["image_share_mean"] < SMALL_SHARE * eda["lung"]["image_share_mean"],
-        "small_in_lung": eda["infection"]["lung_share_median"] < SMALL_SHARE,
+        "small_in_image": eda["infection"]["image_share_mean"] < by["small_share"] * eda["lung"]["image_share_mean"],
+        "small_in_lung": eda["infection"]["lung_share_median"] < by["small_share"],
     }
+
+
+def _plateau(iou: np.ndarray) -> str:
+    """How the IoU of the last fifth of the epochs stands to that of the fifth before."""
+    if len(iou) < 2:
+        return "short"
+    fifth = max(1, len(iou) // 5)
+    rise = iou[-fifth:].mean() - iou[-2 * fifth : -fifth].mean()
+    if abs(rise) <= THRESHOLDS["rising_iou"]:
+        return "flat"
+    return "rising" if rise > 0 else "falling"
 
 
 def settings(experiments: list[Experiment]) -> list[dict]:
@@ -141,9 +171,18 @@ def _run(experiment: Experiment) -> dict:
         "seed": experiment.seed,
         "epochs": len(history),
         "train_loss": float(history.at[best, "train_loss"]),
-        "last_iou": float(history["iou"].iloc[-1]),
         "folder": shown(experiment.folder),
         "fingerprint": summary["identity"]["films"],
+    }
+
+
+def _distinct(environments: list[dict]) -> dict:
+    """Each entry's values over the runs as one text, "a, b" where they differ; entries of entries likewise."""
+    return {
+        key: _distinct([environment[key] for environment in environments])
+        if isinstance(value, dict)
+        else ", ".join(dict.fromkeys(str(environment[key]) for environment in environments))
+        for key, value in environments[0].items()
     }
 
 

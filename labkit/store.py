@@ -1,7 +1,7 @@
 """PNGs packed once into memory-mapped uint8 arrays: training then reads bytes instead of decoding pictures.
 
-A pack is a folder data/packs/<task>-<size>-<key>/ with images.npy, masks.npy and lungs.npy, all uint8 (N, size, size),
-samples.csv and pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
+A pack is a folder data/packs/<task>-<size>-<key>/ with images.npy, masks.npy and lungs.npy, all uint8 (N, size, size), and
+pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
 """
 
 import hashlib
@@ -112,7 +112,6 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
             list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
         for array in arrays.values():
             array.flush()
-        samples.drop(columns=["image", "mask", "lung"]).to_csv(folder / "samples.csv", index=False)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -1,5 +1,6 @@
 """fit(): one training, from films to best.pt; interrupted at any time, it goes on from the last whole epoch."""
 
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from labkit import code, losses, metrics, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
-from labkit.files import read_json, shown, write_json, written
+from labkit.files import lock, read_json, shown, write_json, written
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet
 from labkit.scoring import batches, score
@@ -24,33 +25,45 @@ HISTORY = ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
 def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dict:
     """What a result of a stage belongs to: the knobs, the films, the code. Results with another identity are not used."""
     knobs = {knob: value for knob, value in experiment.model_dump().items() if knob not in UNNAMED}
-    return {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.hash_of(stage)}
+    return {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.HASHES[stage]}
 
 
-def fit(experiment: Experiment) -> pd.DataFrame:
+def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     """Train an experiment by the report's recipe (III-D) and return its history, a row an epoch.
 
     Writes into experiment.folder: experiment.json (identity, environment), history.csv, last.pt after each epoch, best.pt
     at each new best validation IoU, and training.json once all epochs are done. A training that is done is not done
     again; an interrupted one goes on where it was, to the same result as without the interruption. One whose knobs,
-    films or code have changed starts anew. Prints a line an epoch.
+    films or code have changed starts anew. Prints a line an epoch. Two trainings of one run at once: the second waits.
+    `pack`: the experiment's films, if they are open already.
 
     History columns: epoch from 1, train_loss (mean over the epoch's augmented films while the network learns), val_loss,
     mae, iou (metrics.REDUCTION), lr used in that epoch, seconds.
     """
-    pack = store.load(experiment)
+    pack = pack or store.load(experiment)
+    held = lock(experiment.folder / ".lock", "another training")
+    try:
+        return _fit(experiment, pack)
+    finally:
+        os.close(held)
+
+
+def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     folder, identity = experiment.folder, identity_of(experiment, pack)
-    if _belongs(folder, identity) and (folder / "training.json").is_file():
+    known = read_json(folder / "experiment.json") if (folder / "experiment.json").is_file() else {"identity": None}
+    if known["identity"] == identity and (folder / "training.json").is_file():
         return pd.read_csv(folder / "history.csv")
-    if not _belongs(folder, identity):
+    if known["identity"] != identity:
         for name in ("training.json", "history.csv", "last.pt", "best.pt", "evaluation.json"):
             (folder / name).unlink(missing_ok=True)
 
     device = device_of(experiment)
     environment = provenance.environment(experiment, device)
-    write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
     state = Trainee(experiment, device)
     history = state.restore(folder / "last.pt")
+    if history and known["environment"] != environment:
+        print("this run goes on with another machine, thread count or code version than before: last digits may differ")
+    write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
     train_rows, val_rows = pack.rows("Train"), pack.rows("Val")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
@@ -155,12 +168,6 @@ def _save(folder: Path, state: Trainee, history: list[dict]) -> None:
 def _write_history(folder: Path, history: list[dict]) -> None:
     with written(folder / "history.csv") as temporary:
         pd.DataFrame(history, columns=HISTORY).to_csv(temporary, index=False)
-
-
-def _belongs(folder: Path, identity: dict) -> bool:
-    """Whether what lies in a run's folder was made by the same knobs, films and code."""
-    path = folder / "experiment.json"
-    return path.is_file() and read_json(path)["identity"] == identity
 
 
 def _line(history: list[dict], experiment: Experiment) -> str:

@@ -1,6 +1,5 @@
 """`make report`: pack the films, then let Snakemake run what is missing or out of date, and say in one line what failed."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import nbformat
 
-from labkit import store
+from labkit import dataset, store
 from labkit.errors import LabkitError
-from labkit.experiment import load_all, require_runs
-from labkit.files import ROOT, build_folder, shown
+from labkit.experiment import Experiment, load_all, require_runs
+from labkit.files import ROOT, build_folder, lock, read_json, shown
 
 
 def report(preset: str, data: str = "") -> None:
@@ -21,18 +20,21 @@ def report(preset: str, data: str = "") -> None:
     start = time.time()
     experiments = load_all(preset, data)
     require_runs(experiments)
-    lock = _lock()
     for run in experiments:
-        store.load(run)  # here rather than in a job, for its progress bar and its messages about files
+        dataset.index(store.root_of(run), run.task)  # all folders are looked at before the first film is packed
+    held = lock(ROOT / ".labkit.lock", "another `make report`, or what one started,")
+    for run in experiments:
+        # Packed here rather than in a job, for the progress bar and the messages about files.
+        _forget_other_films(run, store.load(run))
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all"]
-    # Our lock does what Snakemake's does, but ends with the processes that hold it: a crash leaves nothing to clear up.
+    # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete", "--quiet", "all"]
     # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
     command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}"]
     log = ROOT / "runs" / preset / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as messages:
-        snakemake = subprocess.Popen(command, cwd=ROOT, stderr=messages, pass_fds=[lock])
+        snakemake = subprocess.Popen(command, cwd=ROOT, stderr=messages, pass_fds=[held])
         try:
             failed = snakemake.wait() != 0
         except KeyboardInterrupt:
@@ -46,17 +48,13 @@ def report(preset: str, data: str = "") -> None:
     print(f"{shown(folder / 'report.pdf')} and report.html are up to date ({time.time() - start:.0f} s)")
 
 
-def _lock() -> int:
-    """Hold the project's lock until this process and those it starts have ended; wait for it if another has it."""
-    lock = os.open(ROOT / ".labkit.lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(
-            "another `make report` is at work in this folder, or what it started still is; waiting for it", flush=True
-        )
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
+def _forget_other_films(run: Experiment, pack: store.Pack) -> None:
+    """Remove the marks of completion of results that were made from other films: Snakemake knows files, not their films."""
+    eda, made = build_folder(run.preset) / "eda.json", run.folder / "experiment.json"
+    if eda.is_file() and read_json(eda).get(run.task, {}).get("fingerprint") != pack.about["fingerprint"]:
+        eda.unlink()
+    if made.is_file() and read_json(made)["identity"]["films"] != pack.about["fingerprint"]:
+        (run.folder / "training.json").unlink(missing_ok=True)
 
 
 def _failure(preset: str, since: float, log: Path) -> str:
@@ -67,4 +65,7 @@ def _failure(preset: str, since: float, log: Path) -> str:
             errors = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "error"]
             if errors:
                 return f"{' '.join(errors[0].evalue.split())} (executed notebook: {shown(path)})"
+    told = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("labkit: ")]
+    if told:
+        return told[-1].removeprefix("labkit: ")
     return f"a step of the workflow failed; {shown(log)} and runs/{preset}/notebooks/*.err have the messages"

@@ -1,9 +1,14 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from labkit import metrics, store
+from labkit import dataset, eda, metrics, store
+from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, shown_films
+from labkit.experiment import load
 from labkit.hardware import device_of
 from labkit.scoring import score
 from labkit.training import fit, load_best
@@ -50,6 +55,22 @@ def test_order_and_batch_do_not_matter(smoke):
     rows = score(load_best(run, device), pack, pack.rows("Test")[::-1], one_by_one, device)
     for key in ("iou", "pooled_iou", "mae", "loss"):
         assert metrics.summarise(rows)[key] == pytest.approx(summary["test"][key], abs=1e-5)
+
+
+def test_black_masks_are_told(home, tree, tmp_path):
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    for path in dataset.index(copy, "infection").query("split == 'Test'")["mask"]:
+        Image.new("L", (256, 256)).save(path)
+    with pytest.raises(LabkitError, match="data: no Test film of the infection task has a non-empty mask"):
+        evaluate(load("smoke", "infection-bce", data=str(copy), epochs=1))
+    for path in dataset.index(copy, "infection")["mask"]:
+        Image.new("L", (256, 256)).save(path)
+    run = load("smoke", "infection-bce", data=str(copy), epochs=1)
+    with pytest.raises(LabkitError, match="data: no validation film has a non-empty mask"):
+        evaluate(run)
+    pack = store.load(run)
+    with pytest.raises(LabkitError, match="data: all masks of the infection task are black"):
+        eda.summarise(eda.describe(pack), pack)
 
 
 def test_not_done_again(smoke):

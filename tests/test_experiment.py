@@ -51,6 +51,7 @@ def test_changed_knob_names_its_own_folder():
     assert load("smoke", "lung-bce", lr=0.5, seed=2).folder.parts[-2:] == ("lung-bce,lr=0.5", "seed2")
     # The preset's own value, and what only says where or on what a run is made, are no change.
     assert load("smoke", "lung-bce", lr=0.01, threads=1, data="elsewhere").name == "lung-bce"
+    assert load("smoke", "lung-bce", precision="fp32").name == "lung-bce,precision=fp32"
 
 
 def test_errors_name_the_knob():
@@ -83,6 +84,21 @@ def test_broken_preset_file(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
+def test_preset_errors_name_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    runs = "experiments: {a: {task: lung, loss: bce}}"
+    for content, told in (
+        (f"about: x\nsettings: {{epoch: 3}}\n{runs}", "a: epoch: there is no such knob"),
+        (f"about: x\nsettings: {{seed: 3}}\n{runs}", "settings: seed is not set by a preset"),
+        ("about: x\nexperiments: {a: {task: lung, loss: bce, seed: 1}}", "experiments: seed is not set by a preset"),
+        ("about: x\nexperiments: {a: {task: lung}}", "a: loss: is missing"),
+    ):
+        (tmp_path / "mine.yml").write_text(content)
+        with pytest.raises(LabkitError, match=r"mine\.yml: ") as error:
+            load("mine", "a")
+        assert told in str(error.value) and "\n" not in str(error.value)
+
+
 def notebook(*cells: str) -> dict:
     """The namespace of a notebook in which these cells were run."""
     namespace = {"In": ["", *cells, "run = from_notebook(globals())"]}
@@ -112,6 +128,12 @@ def test_notebook_refuses_a_misspelt_parameter():
 def test_notebook_ignores_the_readers_own_variables_and_older_parameters():
     cells = [CELL.replace("lr = -1", "lr = 0.75"), "mine = 3", CELL]
     assert from_notebook(notebook(*cells)) == load("smoke", "lung-bce")
+
+
+def test_notebook_reads_annotated_parameters_and_wants_its_first_line():
+    assert from_notebook(notebook(CELL + "clip: float = 0.5\n")).clip == 0.5
+    with pytest.raises(LabkitError, match="must begin with the comment '# Parameters of this notebook'"):
+        from_notebook(notebook("preset = 'smoke'\n"))
 
 
 def test_notebook_without_experiment_gets_all():

@@ -1,5 +1,6 @@
 """The notebooks' form, and what papermill makes of wrong parameters. That they run is nbval's to test (`make test`)."""
 
+import shutil
 import subprocess
 import sys
 
@@ -60,8 +61,9 @@ def test_wrong_parameters_stop_the_run_before_any_work(tmp_path, notebook, param
 
 def test_plain_papermill_with_a_changed_knob(tmp_path):
     """README.md's command for one experiment: the changed knob has a folder of its own."""
+    folder = ROOT / "runs" / "smoke" / "infection-bce,epochs=1,lr=0.002" / "seed0"
+    shutil.rmtree(folder, ignore_errors=True)
     run = papermill("2_train", tmp_path, "-p", "experiment", "infection-bce", "-p", "epochs", "1", "-p", "lr", "0.002")
     assert run.returncode == 0, run.stderr[-2000:]
-    folder = ROOT / "runs" / "smoke" / "infection-bce,epochs=1,lr=0.002" / "seed0"
     assert (folder / "training.json").is_file()
     assert len((folder / "history.csv").read_text().splitlines()) == 2

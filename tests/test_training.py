@@ -1,8 +1,12 @@
+import os
+import threading
+import time
+
 import pandas as pd
 import pytest
 import torch
 
-from labkit import store, training
+from labkit import files, phantom, store, training
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
@@ -33,7 +37,7 @@ def test_history_and_files(smoke):
     assert about["identity"]["knobs"]["loss"] == "bce_iou"
     assert {"packages", "commit", "threads", "device", "precision"} <= set(about["environment"])
     assert read_json(run.folder / "training.json")["best_epoch"] == history["iou"].idxmax() + 1
-    assert not list(run.folder.glob(".*"))  # no temporary file is left
+    assert [path.name for path in run.folder.glob(".*")] == [".lock"]  # no temporary file is left
 
 
 def test_best_checkpoint_is_the_best_epoch(smoke):
@@ -82,7 +86,6 @@ def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
             fit(broken)
     assert len(pd.read_csv(broken.folder / "history.csv")) == 2
     assert not (broken.folder / "training.json").exists()
-    monkeypatch.setattr(training, "print", lambda *_, **__: None, raising=False)
     fit(broken)
     assert_same(whole, broken)
     assert pd.read_csv(whole.folder / "history.csv")["lr"].nunique() > 1
@@ -103,7 +106,7 @@ def test_other_knobs_or_code_start_anew(smoke, monkeypatch):
     fit(run.model_copy(update={"lr": 0.02}))
     changed = (run.folder / "last.pt").stat().st_mtime_ns
     assert changed > before
-    monkeypatch.setattr(training.code, "hash_of", lambda stage: "other code")
+    monkeypatch.setitem(training.code.HASHES, "train", "other code")
     fit(run.model_copy(update={"lr": 0.02}))
     assert (run.folder / "last.pt").stat().st_mtime_ns > changed
 
@@ -143,9 +146,33 @@ def test_gpu_that_is_not_there(smoke):
         fit(smoke(device="cuda"))
 
 
-def test_a_few_real_steps_of_the_paper_preset(home, tree):
-    """The reference's own experiment: base 64, 256 x 256, batches of 16 (here of the 12 films there are)."""
-    run = load("paper", "lung-bce_iou", data=str(tree), epochs=2)
+def test_two_trainings_of_one_run_do_not_meet(smoke, capsys):
+    run = smoke(epochs=1)
+    held = files.lock(run.folder / ".lock", "a test")
+    other = threading.Thread(target=fit, args=[run])
+    other.start()
+    time.sleep(1)
+    assert other.is_alive() and not (run.folder / "last.pt").exists()
+    assert "another training is at work in runs/smoke" in capsys.readouterr().out
+    os.close(held)
+    other.join(timeout=60)
+    assert (run.folder / "training.json").is_file()
+
+
+def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):
+    run = smoke(epochs=2)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        with pytest.raises(LabkitError, match="1 of 2 epochs are kept"):
+            fit(run)
+    fit(run.model_copy(update={"threads": 1}))
+    assert "goes on with another machine, thread count" in capsys.readouterr().out
+
+
+def test_a_few_real_steps_of_the_paper_preset(home, tmp_path):
+    """The reference's own experiment: base 64, 256 x 256, a batch of 16; two steps of it in each of two epochs."""
+    phantom.write_tree(tmp_path / "films", films=18)
+    run = load("paper", "lung-bce_iou", data=str(tmp_path / "films"), epochs=2)
     history = fit(run)
     assert (
         sum(value.numel() for key, value in weights(run).items() if "running" not in key and "num" not in key)

@@ -79,7 +79,7 @@ def test_everything_is_there(project):
             assert (project / "figures" / "smoke" / f"fig{number}.{ending}").stat().st_size > 1000
     for name in EXPERIMENTS:
         folder = project / "runs" / "smoke" / name / "seed0"
-        wanted = {"experiment.json", "history.csv", "best.pt", "last.pt", "training.json"}
+        wanted = {".lock", "experiment.json", "history.csv", "best.pt", "last.pt", "training.json"}
         wanted |= {"val.csv", "test.csv", "evaluation.json", "samples.npz"}
         assert {path.name for path in folder.iterdir()} == wanted
     said = (project / "said.txt").read_text()
@@ -103,6 +103,7 @@ def test_a_second_call_does_nothing(project):
         ("labkit/model.py", ALL_RUNS),
         ("labkit/evaluation.py", {"evaluate": 4, "figures": 1, "report": 1}),
         ("labkit/eda.py", {"eda": 1, "figures": 1, "report": 1}),
+        ("labkit/experiment.py", {"figures": 1, "report": 1}),
         ("labkit/workflow.py", {}),
         ("report/report.typ", {"report": 1}),
         ("report/style.css", {"report": 1}),
@@ -179,9 +180,30 @@ def test_wrong_arguments_get_one_line(project, tmp_path):
 
 def test_a_tree_without_masks(project, tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "it's $(a) copy")
-    for folder in copy.rglob("lung masks"):
-        shutil.rmtree(folder)
-    assert "has no folder 'lung masks'" in refused(project, "report", "smoke", "--data", str(copy))
+    for kind in ("infection masks", "lung masks"):
+        for folder in copy.rglob(kind):
+            shutil.rmtree(folder)
+        assert f"has no folder '{kind}'" in refused(project, "report", "smoke", "--data", str(copy))
+
+
+def test_other_films_replace_the_results(project, tree):
+    """The marks of completion go when the films are others, so that nothing made from the old ones is taken for new."""
+    folder = project / "runs" / "smoke"
+    assert labkit(project, "report", "smoke", "--data", str(tree)).returncode == 0
+    results = json.loads((project / "report" / "build" / "smoke" / "results.json").read_text())
+    assert results["films"]["lung"]["films"]["Train"]["All"] == 12
+    assert labkit(project, "report", "smoke").returncode == 0
+    results = json.loads((project / "report" / "build" / "smoke" / "results.json").read_text())
+    assert results["films"]["lung"]["films"]["Train"]["All"] == 24
+    identity = json.loads((folder / "lung-bce" / "seed0" / "training.json").read_text())["identity"]
+    assert identity["films"] == results["films"]["lung"]["fingerprint"]
+
+
+def test_a_guard_of_the_report_is_told(project, edited):
+    edited("report/report.typ", "= Conclusion", '#panic("nothing to conclude")\n= Conclusion')
+    failed = labkit(project, "report", "smoke")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("labkit: report/report.typ: panicked")
 
 
 def test_real_films(project, real):
@@ -191,5 +213,6 @@ def test_real_films(project, real):
     page = (project / "report" / "build" / "smoke" / "report.html").read_text()
     assert "Synthetic data" not in page and "chest X-rays from COVID-QU-Ex" in page
     results = json.loads((project / "report" / "build" / "smoke" / "results.json").read_text())
+    assert not results["phantom"]
     assert results["films"]["infection"]["films"]["All"]["All"] == 600
     assert results["films"]["infection"]["lung_share_median"] > 0.4  # infections are no small part of the lung

@@ -1,0 +1,64 @@
+"""Uncertainty: intervals over films, and paired tests of one loss against another on the same films."""
+
+import warnings
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+def mean_interval(values: np.ndarray) -> dict:
+    """Mean of the values with its 95 % bootstrap interval; NaNs are left out.
+
+    BCa: bias-corrected and accelerated (Efron, Journal of the American Statistical Association 82, 1987), by
+    scipy.stats.bootstrap with a fixed seed. `low` and `high` are None for fewer than two values; where all values are
+    equal, both are the mean.
+    """
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    mean = float(values.mean()) if len(values) else None
+    if len(values) < 2:
+        return {"mean": mean, "low": None, "high": None, "count": len(values)}
+    if np.ptp(values) == 0:
+        return {"mean": mean, "low": mean, "high": mean, "count": len(values)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (values,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", batch=100, rng=0
+        ).confidence_interval
+    return {"mean": mean, "low": float(found.low), "high": float(found.high), "count": len(values)}
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
+    """How much `second` is above `first`, film by film; pairs with a NaN on either side are left out.
+
+    `mean`, `low`, `high`: as mean_interval of the differences. `median`: the Hodges-Lehmann estimate, the median of the
+    means of all pairs of differences. `p`: two-sided Wilcoxon signed-rank test (Pratt's rule for zeros), None where no
+    film differs or fewer than two are left.
+    """
+    differences = np.asarray(second, float) - np.asarray(first, float)
+    differences = differences[~np.isnan(differences)]
+    found = mean_interval(differences)
+    if len(differences) < 2 or not differences.any():
+        return found | {"median": found["mean"], "p": None}
+    i, j = np.triu_indices(len(differences))
+    walsh = (differences[i] + differences[j]) / 2
+    p = stats.wilcoxon(differences, zero_method="pratt").pvalue
+    return found | {"median": float(np.median(walsh)), "p": float(p)}
+
+
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """p values adjusted for the number of tests made (Holm, Scandinavian Journal of Statistics 6, 1979); None stays."""
+    tested = [p for p in p_values if p is not None]
+    adjusted = iter(multipletests(tested, method="holm")[1] if tested else [])
+    return [None if p is None else float(next(adjusted)) for p in p_values]
+
+
+def verdict(difference: dict) -> str:
+    """ "higher", "lower" or "none": whether the interval of a paired_difference lies above 0, below it, or over it."""
+    if difference["low"] is None or difference["low"] <= 0 <= difference["high"]:
+        return "none"
+    return "higher" if difference["low"] > 0 else "lower"
