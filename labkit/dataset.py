@@ -19,8 +19,9 @@ from labkit.files import shown
 SPLITS = ("Train", "Val", "Test")
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 TREES = {"lung": "Lung Segmentation Data", "infection": "Infection Segmentation Data"}
-# The lung task is about all three classes; only COVID-19 films have an infection to find.
-CLASSES_OF = {"lung": CLASSES, "infection": CLASSES[:1]}
+# The lung task is about all three classes. Only COVID-19 films have an infection to find: in the infection task the films of
+# the other classes are controls, which a network may be trained with or scored on, and which are kept apart.
+CONTROLS = {"lung": (), "infection": CLASSES[1:]}
 OFFICIAL_SIDE = 256  # pixels
 PHANTOM_MARK = "PHANTOM.json"  # labkit.phantom leaves it at the root of a tree that it drew
 
@@ -28,7 +29,8 @@ PHANTOM_MARK = "PHANTOM.json"  # labkit.phantom leaves it at the root of a tree 
 def index(root: Path, task: str) -> pd.DataFrame:
     """The table of samples of a task ("lung" or "infection"): a row a film, in a fixed order.
 
-    Columns: task, split, class, name (the film's file name), image, mask, lung (paths; in the lung task `mask` is `lung`).
+    Columns: task, split, class, control (whether the film is one, see CONTROLS), name (the film's file name), image, mask,
+    lung (paths; in the lung task `mask` is `lung`).
     `attrs["warnings"]` lists, a line each, what was left out. Raises LabkitError for a missing folder, a film without its
     mask, or a split without films.
     """
@@ -36,7 +38,8 @@ def index(root: Path, task: str) -> pd.DataFrame:
     rows, warnings = [], []
     for split in SPLITS:
         split_folder = _subfolder(tree, split)
-        for category in CLASSES_OF[task]:
+        for category in CLASSES:
+            control = category in CONTROLS[task]
             folder = _subfolder(split_folder, category, required=False)
             films = _pngs(_subfolder(folder, "images")) if folder else {}
             if not films:
@@ -46,13 +49,14 @@ def index(root: Path, task: str) -> pd.DataFrame:
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
             lungs_of, masks_of = _any_case(lungs), _any_case(masks)
             for name, image in films.items():
-                rows.append((task, split, category, name, image, _mask_of(image, masks_of), _mask_of(image, lungs_of)))
+                masks_found = _mask_of(image, masks_of), _mask_of(image, lungs_of)
+                rows.append((task, split, category, control, name, image, *masks_found))
             extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
             if extra:
                 warnings.append(f"{shown(folder)}: {extra} {task} masks belong to no film and are left out")
-        if not any(row[1] == split for row in rows):
+        if not any(row[1] == split and not row[3] for row in rows):
             raise LabkitError(f"{shown(split_folder)}: no films for the {task} task; expected PNGs in <class>/images/")
-    table = pd.DataFrame(rows, columns=["task", "split", "class", "name", "image", "mask", "lung"])
+    table = pd.DataFrame(rows, columns=["task", "split", "class", "control", "name", "image", "mask", "lung"])
     table.attrs["warnings"] = warnings
     return table
 

@@ -10,17 +10,17 @@ from labkit.store import Pack
 
 
 def describe(pack: Pack) -> pd.DataFrame:
-    """Size and shape of each film's mask; the samples' split, class and name with these columns:
+    """Size and shape of each film's mask, control films left out; the samples' columns of text, and these:
 
     `image_share` mask / film and `lung_share` mask / lung, in [0, 1]; `regions`, how many connected parts; `solidity`, area
     of the largest part over its convex hull, in (0, 1], 1 for a shape without dents; `likeness`, the overlap of the mask
     with the mean mask of the same class as soft sets (sum of minima / sum of maxima), in [0, 1], 1 if all masks are
     the same. Shape columns are NaN for an empty mask, lung_share for an empty lung.
     """
-    table = pack.samples[["task", "split", "class", "name"]].copy()
+    table = pack.samples.loc[~pack.samples["control"], ["task", "split", "class", "name"]]
     means = mean_masks(pack)
     rows = []
-    for row in tqdm(range(len(table)), "measuring masks", unit="mask", mininterval=1, leave=False):
+    for row in tqdm(table.index, "measuring masks", unit="mask", mininterval=1, leave=False):
         mask, mean = pack.masks[row], means[table.at[row, "class"]]
         parts = regionprops(label(mask))
         largest = max(parts, key=lambda part: part.area, default=None)
@@ -34,14 +34,14 @@ def describe(pack: Pack) -> pd.DataFrame:
                 "likeness": np.minimum(mask, mean).sum() / np.maximum(mask, mean).sum() if largest else np.nan,
             }
         )
-    return table.join(pd.DataFrame(rows))
+    return table.join(pd.DataFrame(rows, index=table.index))
 
 
 def mean_masks(pack: Pack) -> dict[str, np.ndarray]:
-    """The mean mask of each class, float64 (H, W): how often a pixel lies inside."""
+    """The mean mask of each class but controls, float64 (H, W): how often a pixel lies inside."""
     means = {}
-    for category in pack.samples["class"].unique():
-        rows = np.flatnonzero(pack.samples["class"] == category)
+    for category, films in pack.samples[~pack.samples["control"]].groupby("class"):
+        rows = films.index
         # Summed one by one, so that memory does not grow with the number of films.
         means[category] = sum(pack.masks[row].astype(np.int64) for row in rows) / len(rows)
     return means
@@ -63,12 +63,10 @@ def summarise(table: pd.DataFrame, pack: Pack) -> dict:
     return {
         "films": {split: {category: int(n) for category, n in row.items()} for split, row in counts(table).iterrows()},
         "image_share_mean": float(table["image_share"].mean()),
-        "image_share_median": float(table["image_share"].median()),
         "lung_share_median": float(table["lung_share"].median()),
         "regions_median": float(table["regions"].median()),
-        "solidity_median": float(table["solidity"].median()),
         "likeness_median": float(table["likeness"].median()),
-        "empty_masks": int((table["image_share"] == 0).sum()),
+        "controls": int(pack.samples["control"].sum()),
         "fingerprint": pack.about["fingerprint"],
         "warnings": pack.about["warnings"],
     }

@@ -19,7 +19,8 @@ SHOWN = 4  # test films in Fig. 2 and 3
 def evaluate(experiment: Experiment) -> dict:
     """Score a run's best checkpoint and return the summary; trains first if that is not done.
 
-    Writes into experiment.folder: val.csv and test.csv (a row a film, see scoring.score), samples.npz (films of the test
+    Writes into experiment.folder: val.csv and test.csv (a row a film, see scoring.score, control films among them; the
+    summary keeps them apart), samples.npz (films of the test
     split with truth and probabilities, for Fig. 2 and 3), then evaluation.json. What is there already is not done again.
     """
     pack = store.load(experiment)
@@ -39,16 +40,18 @@ def evaluate(experiment: Experiment) -> dict:
         "environment": provenance.environment(experiment, device),
     }
     for split in ("Val", "Test"):
-        rows = score(network, pack, pack.rows(split), experiment, device)
+        numbers = pack.rows(split, controls=True)
+        rows = score(network, pack, numbers, experiment, device)
         with written(folder / f"{split.lower()}.csv") as temporary:
             rows.to_csv(temporary, index=False)
-        summary[split.lower()] = metrics.summarise(rows)
+        summary[split.lower()] = metrics.summarise(rows[~rows["control"]])
+        summary[split.lower()]["controls"] = metrics.control_scores(rows[rows["control"]])
         if summary[split.lower()]["iou"] is None:
             raise LabkitError(
                 f"data: no {split} film of the {experiment.task} task has a non-empty mask, so none can be scored"
             )
-    # `rows` are now those of the test films, in the order of pack.rows("Test").
-    film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=pack.rows("Test"))
+    # `rows` are now those of the test films, in the order of `numbers`.
+    film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=numbers)
     shown = shown_films(pack)
     with written(folder / "samples.npz") as temporary:
         np.savez_compressed(

@@ -30,6 +30,9 @@ class Experiment(Strict):
 
     # What is segmented, and from which films (II).
     task: Literal["lung", "infection"]
+    controls: bool = Field(
+        False, description="trained with control films too"
+    )  # infection task: films with no infection
     data: str = Field(
         "phantom", min_length=1, description='folder of COVID-QU-Ex, or "phantom": films labkit draws itself'
     )
@@ -83,8 +86,8 @@ class Preset(Strict):
     """A file of workflow/presets: what differs from the report, and which experiments are run."""
 
     about: str
-    settings: dict[str, str | int | float] = {}
-    experiments: dict[str, dict[str, str | int | float]] = Field(min_length=1)
+    settings: dict[str, bool | str | int | float] = {}
+    experiments: dict[str, dict[str, bool | str | int | float]] = Field(min_length=1)
 
     @field_validator("settings", "experiments")
     @classmethod

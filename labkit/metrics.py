@@ -1,36 +1,49 @@
 """Scores. Pixels are counted once a film; every score is made from those counts, and says how it was averaged.
 
-IoU depends on conventions that papers seldom state: the mean over films is not the ratio of pooled pixels, and a film
-whose true mask is empty has no IoU unless a rule gives it one. The headline of this project is `iou`: the mean over films
-with a non-empty truth. `summarise` gives the pooled value and the number of films left out beside it.
+IoU and Dice depend on conventions that papers seldom state: the mean over films is not the ratio of pooled pixels, and a
+film whose true mask is empty has no overlap unless a rule gives it one. The headline of this project is `iou`: the mean over
+films with a non-empty truth. `CONVENTIONS` has the others, for the same rows.
+
+`rows` is everywhere a table with a row a film and the columns of `count`. `weights`, one a film, lets control films (films
+with nothing to find) count as if there were more or fewer of them.
 """
 
 import math
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 REDUCTION = "per-image mean over films with a non-empty true mask"
+BATCH = 16  # films, of the batch mean: the reference's batch
 
 
 def count(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """What scores are made of, for each film; logits (B, 1, H, W), truth 0 or 1 of that shape -> tensors (B,).
 
-    `intersection`, `union`, `predicted`, `truth`: pixels, with a pixel predicted where its probability is over 0.5;
-    `pixels`: of the film; `absolute_error`: the sum over pixels of |probability - truth|.
+    Pixels: `intersection`, `union`, `predicted`, `truth`, where a pixel is predicted if its probability is over 0.5;
+    `pixels` of the film. Sums over pixels, with probability p and mask g: `absolute_error` of |p - g|, `squared_error` of
+    (p - g)^2, `soft_intersection` of p g, `probability` of p.
     """
     logits, inside = logits.float().flatten(1), truth.flatten(1) > 0
-    predicted = logits > 0
+    predicted, probability = logits > 0, logits.sigmoid()
     intersection, n_predicted, n_truth = (mask.sum(1) for mask in (predicted & inside, predicted, inside))
+    error = probability - inside.float()
     return {
         "intersection": intersection,
         "union": n_predicted + n_truth - intersection,
         "predicted": n_predicted,
         "truth": n_truth,
         "pixels": torch.full_like(n_truth, logits.shape[1]),
-        "absolute_error": (logits.sigmoid() - inside.float()).abs().sum(1),
+        "absolute_error": error.abs().sum(1),
+        "squared_error": error.square().sum(1),
+        "soft_intersection": (probability * inside).sum(1),
+        "probability": probability.sum(1),
     }
+
+
+# A film's own scores, each NaN where it is not defined.
 
 
 def film_iou(rows: pd.DataFrame) -> pd.Series:
@@ -38,33 +51,143 @@ def film_iou(rows: pd.DataFrame) -> pd.Series:
     return (rows["intersection"] / rows["union"]).where(rows["truth"] > 0)
 
 
+def film_dice(rows: pd.DataFrame) -> pd.Series:
+    """Dice of each film, 2 |P and G| / (|P| + |G|), in [0, 1]; NaN where the true mask is empty."""
+    return (2 * rows["intersection"] / (rows["predicted"] + rows["truth"])).where(rows["truth"] > 0)
+
+
+def film_mae(rows: pd.DataFrame) -> pd.Series:
+    """Mean absolute error of each film's probabilities, in [0, 1] (III-E)."""
+    return rows["absolute_error"] / rows["pixels"]
+
+
+def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """All scores of single films, in [0, 1].
+
+    `iou`, `dice`; `soft_iou`, of probabilities instead of the thresholded mask; `sensitivity`, the part of the true mask
+    that was found; `precision`, the part of the predicted mask that is true (NaN where nothing is predicted);
+    `specificity`, the part of the background that was left alone (NaN where there is none); `mae` of the probabilities,
+    `hard_mae` of the thresholded mask; `brier`, the mean squared error of the probabilities (Brier, 1950). The first four
+    are NaN where the true mask is empty.
+    """
+    some = rows["truth"] > 0
+    background = rows["pixels"] - rows["truth"]
+    false_positives = rows["predicted"] - rows["intersection"]
+    soft_union = rows["probability"] + rows["truth"] - rows["soft_intersection"]
+    return pd.DataFrame(
+        {
+            "iou": film_iou(rows),
+            "dice": film_dice(rows),
+            "soft_iou": (rows["soft_intersection"] / soft_union).where(some),
+            "sensitivity": (rows["intersection"] / rows["truth"]).where(some),
+            "precision": (rows["intersection"] / rows["predicted"]).where(rows["predicted"] > 0),
+            "specificity": (1 - false_positives / background).where(background > 0),
+            "mae": film_mae(rows),
+            "hard_mae": (rows["union"] - rows["intersection"]) / rows["pixels"],
+            "brier": rows["squared_error"] / rows["pixels"],
+        }
+    )
+
+
+# Conventions: ways to make one number of many films.
+
+
+def _mean(values: pd.Series, weights: np.ndarray | None) -> float:
+    """Weighted mean of the values that are not NaN; NaN if none is left."""
+    values, weights = np.asarray(values, float), np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    kept = ~np.isnan(values)
+    return float(np.average(values[kept], weights=weights[kept])) if weights[kept].sum() else math.nan
+
+
+def pooled(rows: pd.DataFrame, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """IoU and Dice of all pixels together; NaN where nothing is true or predicted anywhere."""
+    weights = 1 if weights is None else weights
+    intersection, union = ((rows[name] * weights).sum() for name in ("intersection", "union"))
+    # |P| + |G| = union + intersection, so that Dice = 2 J / (1 + J): true of pooled counts, not of means over films.
+    return (intersection / union, 2 * intersection / (union + intersection)) if union else (math.nan, math.nan)
+
+
+def per_image(rows, weights=None):
+    return _mean(film_iou(rows), weights), _mean(film_dice(rows), weights)
+
+
+def batch_mean(rows, weights=None):
+    """Pooled within batches of 16 films, then averaged: what a training loop shows. Films in a fixed random order."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    batches = [order[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    scores = [pooled(rows.iloc[some], None if weights is None else weights[some]) for some in batches]
+    return _mean([iou for iou, _ in scores], None), _mean([dice for _, dice in scores], None)
+
+
+def _empty_scored(score_if_both_empty: float, score_otherwise: float):
+    """The mean over all films, where a film with an empty truth gets a score by rule."""
+
+    def mean(rows, weights=None):
+        given = np.where(rows["predicted"] == 0, score_if_both_empty, score_otherwise)
+        empty = rows["truth"] == 0
+        return tuple(_mean(scores.where(~empty, given), weights) for scores in (film_iou(rows), film_dice(rows)))
+
+    return mean
+
+
+# Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
+CONVENTIONS = {
+    "per-image mean, empty truths left out": per_image,
+    "per-image mean, empty truths 0": _empty_scored(0.0, 0.0),
+    "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
+    "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),
+    "pooled pixels": pooled,
+    f"mean over batches of {BATCH}": batch_mean,
+}
+
+
+def mixes_conventions(iou: float, dice: float, tolerance: float = 5e-4) -> bool:
+    """Whether IoU J and Dice cannot both be pooled over the same pixels: there Dice = 2 J / (1 + J).
+
+    A table in which this holds for no row gives means over films, or mixes conventions; `tolerance` is for rounding.
+    """
+    return abs(dice - 2 * iou / (1 + iou)) > tolerance
+
+
 def iou(rows: pd.DataFrame) -> float:
     """The headline: mean of the films' IoU over those with a non-empty true mask. NaN if there is none."""
-    return float(film_iou(rows).mean())
-
-
-def pooled_iou(rows: pd.DataFrame) -> float:
-    """IoU of all films' pixels together: large masks weigh more. NaN if nothing is true or predicted anywhere."""
-    return float(rows["intersection"].sum() / rows["union"].sum()) if rows["union"].sum() else float("nan")
+    return per_image(rows)[0]
 
 
 def mae(rows: pd.DataFrame) -> float:
     """Mean absolute error of the probabilities against the mask, over all films, in [0, 1] (III-E)."""
-    return float((rows["absolute_error"] / rows["pixels"]).mean())
+    return _mean(film_mae(rows), None)
 
 
 def summarise(rows: pd.DataFrame) -> dict:
-    """All scores of a split from its rows, with the reduction named; a score that is not defined is None."""
-    scores = {
-        "iou": iou(rows),
-        "pooled_iou": pooled_iou(rows),
-        "mae": mae(rows),
+    """All scores of a split from its rows, with the reduction named; a score that is not defined is None.
+
+    The scores of `film_scores` are means over the films for which they are defined.
+    """
+    pooled_iou, pooled_dice = pooled(rows)
+    scores = {name: _mean(values, None) for name, values in film_scores(rows).items()} | {
+        "pooled_iou": pooled_iou,
+        "pooled_dice": pooled_dice,
         "loss": float(rows["loss"].mean()),
         # How many masks came out empty although there is something to find.
         "empty_predictions": float((rows["predicted"] == 0)[rows["truth"] > 0].mean()),
     }
-    return {name: None if math.isnan(value) else value for name, value in scores.items()} | {
+    return {name: None if math.isnan(value) else float(value) for name, value in scores.items()} | {
         "reduction": REDUCTION,
         "films": len(rows),
         "left_out": int((rows["truth"] == 0).sum()),
+    }
+
+
+def control_scores(rows: pd.DataFrame) -> dict:
+    """How films with nothing to find were treated; `rows` of such films only.
+
+    `films`; `with_false_positives`, the share of them with any predicted pixel; `area`, the mean predicted share of the
+    film, over all of them; each share in [0, 1], None where there is no film.
+    """
+    area = rows["predicted"] / rows["pixels"]
+    return {
+        "films": len(rows),
+        "with_false_positives": float((area > 0).mean()) if len(rows) else None,
+        "area": float(area.mean()) if len(rows) else None,
     }

@@ -116,7 +116,7 @@ def _plateau(iou: np.ndarray) -> str:
 
 def settings(experiments: list[Experiment]) -> list[dict]:
     """Knobs whose value is not the reference's: label, the reference's value, ours for each task."""
-    named = ("preset", "name", "seed", "task", "loss", *UNNAMED)
+    named = ("preset", "name", "seed", "task", "loss", "controls", "precision", *UNNAMED)
     rows = []
     for knob, field in Experiment.model_fields.items():
         phantom_only = knob == "films" and experiments[0].data != "phantom"

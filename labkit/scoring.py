@@ -25,7 +25,7 @@ def batches(pack: Pack, rows: np.ndarray, size: int, device: torch.device) -> It
 def score(
     network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device
 ) -> pd.DataFrame:
-    """One row for each film of the pack's `rows`: split, class, name, the counts of `metrics.count`, and its loss."""
+    """One row for each film of the pack's `rows`: split, class, control, name, the counts of `metrics.count`, its loss."""
     network.eval()
     parts = []
     for images, masks in batches(pack, rows, experiment.batch, device):
@@ -34,7 +34,7 @@ def score(
         loss = losses.film_losses(experiment.loss, experiment.alpha, logits, masks)
         parts.append(metrics.count(logits, masks) | {"loss": loss})
     columns = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
-    films = pack.samples.loc[rows, ["split", "class", "name"]].reset_index(drop=True)
+    films = pack.samples.loc[rows, ["split", "class", "control", "name"]].reset_index(drop=True)
     return films.assign(**columns)
 
 

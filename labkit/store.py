@@ -22,7 +22,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import ROOT, read_json, resolve, shown, write_json
 
-VERSION = 1  # count up when what a pack holds changes, so that older ones are packed again
+VERSION = 2  # count up when what a pack holds changes, so that older ones are packed again
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Pack:
     lungs: np.ndarray  # uint8 (N, H, W), 0 and 1; `masks` again in the lung task
     about: dict  # fingerprint of the films; warnings about them
 
-    def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split's films, in the table's order."""
-        return np.flatnonzero(self.samples["split"] == split)
+    def rows(self, split: str, controls: bool = False) -> np.ndarray:
+        """Row numbers of a split's films, in the table's order; control films only if they are asked for."""
+        return np.flatnonzero((self.samples["split"] == split) & (controls | ~self.samples["control"]))
 
 
 def root_of(experiment: Experiment) -> Path:
@@ -101,7 +101,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
                 path = sample["mask" if kind == "masks" else "lung"]
                 mask = dataset.read_mask(path, film)
                 arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
-                if not mask.any():
+                if not mask.any() and not (kind == "masks" and sample["control"]):
                     empty.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(sample["image"])

@@ -64,7 +64,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     if history and known["environment"] != environment:
         print("this run goes on with another machine, thread count or code version than before: last digits may differ")
     write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
-    train_rows, val_rows = pack.rows("Train"), pack.rows("Val")
+    train_rows, val_rows = (pack.rows(split, experiment.controls) for split in ("Train", "Val"))
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
     try:

@@ -22,15 +22,21 @@ def first(root, task="lung", column="image"):
 
 def test_table_of_samples(tree):
     lung, infection = (dataset.index(tree, task) for task in ("lung", "infection"))
-    assert list(lung.columns) == ["task", "split", "class", "name", "image", "mask", "lung"]
+    assert list(lung.columns) == ["task", "split", "class", "control", "name", "image", "mask", "lung"]
     assert lung.groupby(["split", "class"]).size().to_dict() == {
         (split, name): count for split, count in [("Train", 4), ("Val", 1), ("Test", 1)] for name in dataset.CLASSES
     }
-    assert infection.groupby(["split", "class"]).size().to_dict() == {
+    assert infection[~infection["control"]].groupby(["split", "class"]).size().to_dict() == {
         ("Train", "COVID-19"): 12,
         ("Val", "COVID-19"): 3,
         ("Test", "COVID-19"): 4,
     }
+    assert infection[infection["control"]].groupby(["split", "class"]).size().to_dict() == {
+        (split, name): count
+        for split, count in [("Train", 6), ("Val", 2), ("Test", 2)]
+        for name in ("Non-COVID", "Normal")
+    }
+    assert not lung["control"].any()
     assert (lung["mask"] == lung["lung"]).all()
     assert (infection["mask"] != infection["lung"]).all()
     for row in infection.itertuples():
@@ -38,9 +44,12 @@ def test_table_of_samples(tree):
 
 
 def test_real_films(real):
-    counts = {task: dataset.index(real, task).groupby(["split"]).size().to_dict() for task in dataset.TREES}
-    assert counts["lung"] == {"Train": 360, "Val": 90, "Test": 90}
-    assert counts["infection"] == {"Train": 400, "Val": 100, "Test": 100}
+    tables = {task: dataset.index(real, task) for task in dataset.TREES}
+    counts = {task: table.groupby(["split", "control"]).size().to_dict() for task, table in tables.items()}
+    assert counts["lung"] == {("Train", False): 360, ("Val", False): 90, ("Test", False): 90}
+    # in the infection tree controls stand 1 : 1 to COVID-19 films
+    for split, count in (("Train", 400), ("Val", 100), ("Test", 100)):
+        assert counts["infection"][split, False] == counts["infection"][split, True] == count
     assert not dataset.is_phantom(real)
     for row in dataset.index(real, "infection").groupby("split").head(5).itertuples():
         film = dataset.read_film(row.image)

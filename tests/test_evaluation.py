@@ -19,8 +19,13 @@ def test_rows_then_summary(smoke):
     summary = evaluate(run)
     for split, count in (("val", 3), ("test", 4)):
         rows = pd.read_csv(run.folder / f"{split}.csv")
-        assert len(rows) == count and set(rows["split"]) == {split.capitalize()}
-        assert summary[split] == pytest.approx(metrics.summarise(rows))
+        assert len(rows) == count + 4 and set(rows["split"]) == {split.capitalize()}
+        controls = rows[rows["control"]]
+        assert len(controls) == 4 and not controls["truth"].any()
+        # The summary keeps the control films apart: the headline, MAE and loss are of COVID-19 films.
+        told = dict(summary[split])
+        assert told.pop("controls") == pytest.approx(metrics.control_scores(controls))
+        assert told == pytest.approx(metrics.summarise(rows[~rows["control"]])) and told["films"] == count
     best = fit(run).loc[summary["best_epoch"] - 1]
     assert summary["val"]["iou"] == best["iou"] and summary["val"]["loss"] == best["val_loss"]
 
@@ -59,7 +64,7 @@ def test_order_and_batch_do_not_matter(smoke):
 
 def test_black_masks_are_told(home, tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "copy")
-    for path in dataset.index(copy, "infection").query("split == 'Test'")["mask"]:
+    for path in dataset.index(copy, "infection").query("split == 'Test' and not control")["mask"]:
         Image.new("L", (256, 256)).save(path)
     with pytest.raises(LabkitError, match="data: no Test film of the infection task has a non-empty mask"):
         evaluate(load("smoke", "infection-bce", data=str(copy), epochs=1))

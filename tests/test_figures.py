@@ -97,12 +97,13 @@ def test_exploratory_pictures(packs):
 def test_measures_of_masks(packs):
     table = eda.describe(packs["infection"])
     pack = packs["infection"]
-    for row in range(len(table)):
+    assert len(table) == 19 and set(table["class"]) == {"COVID-19"}
+    for row in table.index:
         assert table.at[row, "image_share"] == pytest.approx(pack.masks[row].mean())
         assert table.at[row, "lung_share"] == pytest.approx(pack.masks[row].sum() / pack.lungs[row].sum())
     assert table["solidity"].between(0, 1.0001).all() and table["likeness"].between(0, 1).all()
     summary = eda.summarise(table, pack)
-    assert summary["films"]["All"] == {"COVID-19": 19, "All": 19}
+    assert summary["films"]["All"] == {"COVID-19": 19, "All": 19} and summary["controls"] == 20
     # Lungs are more alike than infections.
     assert eda.describe(packs["lung"])["likeness"].median() > table["likeness"].median()
 

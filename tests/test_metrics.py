@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from monai.metrics import compute_iou
-from torchmetrics.classification import BinaryJaccardIndex
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.metrics import compute_dice, compute_iou
+from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex
 from torchmetrics.regression import MeanAbsoluteError
 
 from labkit import metrics
@@ -35,13 +37,88 @@ def test_threshold_is_over_a_half():
     assert metrics.count(logits, truth)["predicted"].item() == 1
 
 
+# IoU 1/2 and Dice 2/3 on a small mask, IoU 3/4 and Dice 6/7 on a large one.
+SMALL, LARGE = ("##......", "#......."), ("#.##....", "####....")
+# Nothing to find: nothing found, and three pixels found.
+QUIET, LOUD = ("........", "........"), ("###.....", "........")
+
+
+def convention(name: str, *pairs, weights=None):
+    """The score of these films under the convention of that name, or the one that begins with it."""
+    found = [key for key in metrics.CONVENTIONS if key.startswith(name)]
+    return metrics.CONVENTIONS[name if name in found else found[0]](films(*pairs), weights)
+
+
 def test_reductions_by_hand():
-    # IoU 1/2 on a small mask, 3/4 on a large one.
-    rows = films(("##......", "#......."), ("#.##....", "####...."))
+    rows = films(SMALL, LARGE)
     assert metrics.film_iou(rows).tolist() == [0.5, 0.75]
+    assert metrics.film_dice(rows).tolist() == pytest.approx([2 / 3, 6 / 7])
     assert metrics.iou(rows) == pytest.approx((1 / 2 + 3 / 4) / 2)
-    assert metrics.pooled_iou(rows) == pytest.approx((1 + 3) / (2 + 4))
+    assert metrics.pooled(rows) == pytest.approx((4 / 6, 8 / 10))
     assert metrics.mae(rows) == pytest.approx((1 / 8 + 1 / 8) / 2)
+
+
+def test_conventions_by_hand():
+    """The same four films under each convention: IoU 1/2, 3/4, none (nothing predicted), none (something predicted)."""
+    four = (SMALL, LARGE, QUIET, LOUD)
+    assert convention("per-image mean, empty truths left out", *four)[0] == pytest.approx(5 / 4 / 2)
+    assert convention("per-image mean, empty truths 0", *four)[0] == pytest.approx(5 / 4 / 4)
+    assert convention("per-image mean, empty truths 1", *four)[0] == pytest.approx((5 / 4 + 1) / 4)
+    assert convention("per-image mean, empty truths left out if", *four)[0] == pytest.approx(5 / 4 / 3)
+    assert convention("pooled", *four) == pytest.approx((4 / 9, 8 / 13))  # the false positives join the union
+    assert convention("mean over batches", *four) == pytest.approx((4 / 9, 8 / 13))  # four films are one batch
+    assert convention("per-image mean, empty truths left out", *four)[1] == pytest.approx((2 / 3 + 6 / 7) / 2)
+
+
+def test_batch_mean_is_over_batches_of_16():
+    # 20 films, mixed in a fixed order: the mean of the pooled IoU of the first 16 and of the last 4.
+    found, missed = ("#...", "#..."), (".##.", "#...")
+    rows = films(*[found] * 9, *[missed] * 11)
+    order = np.random.default_rng(0).permutation(20)
+    pooled = [metrics.pooled(rows.iloc[half])[0] for half in (order[:16], order[16:])]
+    assert metrics.batch_mean(rows)[0] == pytest.approx(np.mean(pooled))
+    assert metrics.batch_mean(rows)[0] != pytest.approx(metrics.pooled(rows)[0])
+
+
+def test_weights_count_a_film_as_several():
+    weights = np.array([1.0, 1.0, 2.0, 2.0])
+    for name in metrics.CONVENTIONS:
+        if "batches" not in name:
+            twice = convention(name, SMALL, LARGE, QUIET, QUIET, LOUD, LOUD)
+            assert convention(name, SMALL, LARGE, QUIET, LOUD, weights=weights) == pytest.approx(twice), name
+
+
+def test_one_film_and_all_controls():
+    for name in metrics.CONVENTIONS:
+        assert convention(name, SMALL) == pytest.approx((1 / 2, 2 / 3)), name
+    scores = {name: function(films(QUIET, QUIET))[0] for name, function in metrics.CONVENTIONS.items()}
+    by_rule = {name: value for name, value in scores.items() if not np.isnan(value)}
+    assert sorted(by_rule.values()) == [0, 1] and len(by_rule) == 2
+
+
+def test_dice_and_iou_agree_for_pooled_values_only():
+    rows = films(SMALL, LARGE, LOUD)
+    assert not metrics.mixes_conventions(*metrics.pooled(rows))
+    assert metrics.mixes_conventions(*metrics.per_image(films(SMALL, ("#...", "...#"))))
+    # Tahir et al. 2021, as published for infection: no pooled pair.
+    assert metrics.mixes_conventions(0.8305, 0.8821)
+
+
+def test_film_scores_by_hand():
+    logits = torch.logit(torch.tensor([0.8, 0.6, 0.4, 0.1])).reshape(1, 1, 1, 4)
+    row = metrics.film_scores(rows_of(logits, torch.tensor([1.0, 0, 1, 0]).reshape(1, 1, 1, 4))).iloc[0]
+    assert row["iou"] == pytest.approx(1 / 3) and row["dice"] == pytest.approx(1 / 2)
+    assert row["soft_iou"] == pytest.approx(1.2 / (1.9 + 2 - 1.2))
+    assert (row["sensitivity"], row["precision"], row["specificity"]) == pytest.approx((1 / 2, 1 / 2, 1 / 2))
+    assert row["mae"] == pytest.approx((0.2 + 0.6 + 0.6 + 0.1) / 4) and row["hard_mae"] == pytest.approx(2 / 4)
+    assert row["brier"] == pytest.approx((0.04 + 0.36 + 0.36 + 0.01) / 4)
+
+
+def test_controls():
+    assert metrics.control_scores(films(QUIET, LOUD, QUIET, QUIET)) == pytest.approx(
+        {"films": 4, "with_false_positives": 1 / 4, "area": 3 / 8 / 4}
+    )
+    assert metrics.control_scores(films(QUIET)[:0])["with_false_positives"] is None
 
 
 def test_empty_films():
@@ -49,11 +126,26 @@ def test_empty_films():
     rows = films(both, missed, found, ("#...", "#..."))
     assert np.isnan(metrics.film_iou(rows)[[0, 2]]).all()  # an empty truth is left out, whatever is predicted
     assert metrics.iou(rows) == pytest.approx((0 + 1) / 2)
-    assert metrics.pooled_iou(rows) == pytest.approx(1 / 3)  # but its false positives count in the pool
+    assert metrics.pooled(rows)[0] == pytest.approx(1 / 3)  # but its false positives count in the pool
     summary = metrics.summarise(rows)
     assert (summary["films"], summary["left_out"]) == (4, 2)
     assert summary["empty_predictions"] == pytest.approx(1 / 2)  # of the films with something to find
     assert summary["reduction"] == metrics.REDUCTION
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=12), st.randoms())
+def test_properties(pictures, random):
+    """For any films: scores in range, pooled identity, and no score but the batch mean asks for the films' order."""
+    pairs = [tuple(f"{bits:08b}".replace("0", ".").replace("1", "#") for bits in picture) for picture in pictures]
+    rows = films(*pairs)
+    shuffled = films(*random.sample(pairs, len(pairs)))
+    for name, score in metrics.CONVENTIONS.items():
+        for value, other in zip(score(rows), score(shuffled)):
+            assert np.isnan(value) or 0 <= value <= 1
+            assert "batches" in name or value == pytest.approx(other, nan_ok=True)
+    assert metrics.film_scores(rows).stack().dropna().between(0, 1).all()
+    iou, dice = metrics.pooled(rows)
+    assert np.isnan(iou) or not metrics.mixes_conventions(iou, dice, tolerance=1e-12)
 
 
 def test_undefined_scores_are_none_not_nan():
@@ -68,8 +160,16 @@ def test_equals_torchmetrics_and_monai():
     truth = (torch.rand(9, 1, 20, 20, generator=random) < 0.3).float()
     truth[4] = 0
     rows = rows_of(logits, truth)
-    assert metrics.pooled_iou(rows) == pytest.approx(BinaryJaccardIndex()(logits.sigmoid(), truth.int()).item())
+    assert metrics.pooled(rows) == pytest.approx(
+        (
+            BinaryJaccardIndex()(logits.sigmoid(), truth.int()).item(),
+            BinaryF1Score()(logits.sigmoid(), truth.int()).item(),
+        )
+    )
     theirs = compute_iou((logits > 0).float(), truth, ignore_empty=True).flatten()
     np.testing.assert_allclose(metrics.film_iou(rows), theirs, rtol=1e-6)
     assert metrics.iou(rows) == pytest.approx(theirs.nanmean().item())
+    np.testing.assert_allclose(
+        metrics.film_dice(rows), compute_dice((logits > 0).float(), truth, ignore_empty=True).flatten(), rtol=1e-6
+    )
     assert metrics.mae(rows) == pytest.approx(MeanAbsoluteError()(logits.sigmoid(), truth).item())

@@ -19,7 +19,7 @@ def written_at(folder):
 
 def test_arrays_are_the_files(home, tree):
     pack = store.pack(tree, "infection", 256)
-    assert pack.images.shape == pack.masks.shape == pack.lungs.shape == (19, 256, 256)
+    assert pack.images.shape == pack.masks.shape == pack.lungs.shape == (39, 256, 256)
     for kind in (pack.images, pack.masks, pack.lungs):
         assert isinstance(kind, np.memmap) and kind.dtype == np.uint8
     for row, sample in pack.samples.iterrows():
@@ -27,7 +27,10 @@ def test_arrays_are_the_files(home, tree):
         assert (pack.images[row] == film).all()
         assert (pack.masks[row] == dataset.read_mask(sample["mask"], film)).all()
         assert (pack.lungs[row] == dataset.read_mask(sample["lung"], film)).all()
-    assert list(pack.samples.loc[pack.rows("Val"), "split"].unique()) == ["Val"]
+    val = pack.samples.loc[pack.rows("Val", controls=True)]
+    assert set(val["split"]) == {"Val"} and val["control"].sum() == 4
+    assert len(pack.rows("Val")) == 3 and not pack.samples.loc[pack.rows("Val"), "control"].any()
+    assert not pack.masks[pack.samples["control"]].any() and not pack.about["warnings"]
 
 
 def test_smaller_films(home, tree):

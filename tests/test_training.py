@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import threading
 import time
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from labkit import files, phantom, store, training
+from labkit import files, phantom, store, training, workflow
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
@@ -144,6 +145,19 @@ def test_gpu_that_is_not_there(smoke):
         pytest.skip("this machine has a GPU")
     with pytest.raises(LabkitError, match="device: this machine has no CUDA GPU"):
         fit(smoke(device="cuda"))
+
+
+def test_other_films_take_away_the_marks_of_completion(smoke, home):
+    """Snakemake knows files, not the films they were made from: what is out of date must go before it looks."""
+    run = smoke(epochs=1)
+    fit(run)
+    eda, mark = files.build_folder("smoke") / "eda.json", run.folder / "training.json"
+    pack = store.load(run)
+    files.write_json(eda, {"lung": {"fingerprint": pack.about["fingerprint"]}})
+    workflow._forget_other_films(run, pack)
+    assert eda.is_file() and mark.is_file()
+    workflow._forget_other_films(run, dataclasses.replace(pack, about={"fingerprint": "other"}))
+    assert not eda.exists() and not mark.exists()
 
 
 def test_two_trainings_of_one_run_do_not_meet(smoke, capsys):
