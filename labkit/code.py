@@ -10,7 +10,7 @@ STAGES = {
     "eda": ("dataset", "store", "eda", "figures"),
     "train": TRAINING,
     "evaluate": (*TRAINING, "evaluation"),
-    "figures": ("figures", "results"),
+    "figures": ("figures", "results", "metrics", "statistics", "conventions"),
     "report": ("report",),
 }
 

@@ -131,8 +131,9 @@ def _empty_scored(score_if_both_empty: float, score_otherwise: float):
 
 
 # Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
+HEADLINE = "per-image mean, empty truths left out"
 CONVENTIONS = {
-    "per-image mean, empty truths left out": per_image,
+    HEADLINE: per_image,
     "per-image mean, empty truths 0": _empty_scored(0.0, 0.0),
     "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
     "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),

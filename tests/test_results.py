@@ -5,10 +5,11 @@ import re
 import shutil
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import figures, files, report, results
+from labkit import conventions, figures, files, report, results, statistics
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 
@@ -24,7 +25,21 @@ def scores(iou, mae, empty=0.0):
         "empty_predictions": empty,
         "films": 9,
         "left_out": 0,
+        "interval": {"low": iou - 0.005, "high": iou + 0.005},
+        "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
+
+
+def compared(**given):
+    """BCE+IoU against BCE, each as the interval of the difference; the reference's findings where nothing is given."""
+    intervals = {"lung_iou": (-0.01, 0.01), "lung_mae": (-0.006, -0.002)}
+    intervals |= {"infection_iou": (0.3, 0.4), "infection_mae": (-0.02, -0.01)}
+    found = {"lung": {}, "infection": {}}
+    for name, (low, high) in (intervals | given).items():
+        task, score = name.split("_")
+        difference = {"mean": (low + high) / 2, "low": low, "high": high, "p_adjusted": 0.02}
+        found[task][score] = difference | {"verdict": statistics.verdict(difference)}
+    return found
 
 
 def runs_of(**given):
@@ -56,21 +71,18 @@ def masks(image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15)):
     }
 
 
-def verdicts(iou=(0.1, 0.2, 0.3, 0.4, 0.5), image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), **given):
+def verdicts(iou=(0.1, 0.2, 0.3, 0.4, 0.5), image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), intervals=(), **given):
     histories = {"infection-bce_iou": pd.DataFrame({"iou": iou})}
-    return results.verdicts(runs_of(**given), histories, masks(image, lung, alike))
+    return results.verdicts(runs_of(**given), histories, masks(image, lung, alike), compared(**dict(intervals)))
 
 
 def test_verdicts_on_the_references_own_numbers():
     assert verdicts() == {
-        "lung_iou_equal": True,
-        "lung_mae_lower": True,
-        "infection_mae_lower": True,
+        "lung_iou": "none",
+        "lung_mae": "lower",
+        "infection_iou": "higher",
+        "infection_mae": "lower",
         "bce_all_zero": True,
-        "lung_bce_iou_better": False,
-        "lung_bce_better": False,
-        "infection_bce_iou_better": True,
-        "infection_bce_better": False,
         "infection_harder": True,
         "tasks_matter_more": True,
         "plateau": "rising",
@@ -82,45 +94,30 @@ def test_verdicts_on_the_references_own_numbers():
 
 # For each verdict: numbers that turn it, what the page says before, and what it says then.
 TURNED = {
-    "lung_iou_equal": (
-        {"lung_bce": (0.93, 0.015, 0)},
-        "the choice of loss does not matter to the overlap",
-        "the two losses are 0.01 IoU or more apart",
+    "lung_iou": (
+        {"intervals": {"lung_iou": (0.01, 0.02)}},
+        "no difference in IoU was found between the losses, as in the reference",
+        "On the test films BCE+IoU has the higher IoU, where the reference finds both equal",
     ),
-    "lung_mae_lower": (
-        {"lung_bce": (0.957, 0.009, 0)},
-        "BCE+IoU has the lower MAE on both",
-        "BCE+IoU does not have the lower MAE on both",
+    "lung_mae": (
+        {"intervals": {"lung_mae": (-0.002, 0.003)}},
+        "BCE+IoU has the lower MAE, which is the reference",
+        "No difference in MAE was found",
     ),
-    "infection_mae_lower": (
-        {"infection_bce": (0.01, 0.03, 0.9)},
+    "infection_mae": (
+        {"intervals": {"infection_mae": (-0.002, 0.003)}},
         "the lower MAE on lungs and the lower MAE on infections",
         "the overlap on infections and the lower MAE on lungs",
+    ),
+    "infection_iou": (
+        {"intervals": {"infection_iou": (-0.02, -0.01)}},
+        "For infections it is the better choice here by its overlap",
+        "For infections it is the worse choice here by its overlap",
     ),
     "bce_all_zero": (
         {"infection_bce": (0.01, 0.05, 0.1)},
         "That is so here: trained with BCE alone",
         "That is not so here",
-    ),
-    "lung_bce_iou_better": (
-        {"lung_bce": (0.9, 0.015, 0)},
-        "For lungs neither loss is ahead",
-        "For lungs it is the better choice here",
-    ),
-    "lung_bce_better": (
-        {"lung_bce": (0.99, 0.015, 0)},
-        "For lungs neither loss is ahead",
-        "For lungs it is the worse choice here",
-    ),
-    "infection_bce_iou_better": (
-        {"infection_bce": (0.37, 0.05, 0)},
-        "For infections it is the better choice here",
-        "For infections neither loss is ahead",
-    ),
-    "infection_bce_better": (
-        {"infection_bce": (0.4, 0.05, 0)},
-        "For infections it is the better choice here",
-        "For infections it is the worse choice here",
     ),
     "infection_harder": (
         {"infection_bce_iou": (0.9, 0.04, 0)},
@@ -160,7 +157,8 @@ def test_turned_numbers_turn_the_verdict_and_the_sentence(project, name):
     given, before, after = TURNED[name]
     assert verdicts(**given)[name] != verdicts()[name]
     scored = {run: values for run, values in given.items() if run.startswith(("lung_", "infection_"))}
-    text, turned = project(), project(verdicts=verdicts(**given), runs=runs_of(**scored))
+    changes = {"verdicts": verdicts(**given), "comparisons": compared(**given.get("intervals", {}))}
+    text, turned = project(), project(**changes, runs=runs_of(**scored))
     assert before in text and after not in text
     assert after in turned and before not in turned
 
@@ -183,9 +181,36 @@ def test_empty_with_both_losses_is_not_an_escape():
 
 def test_a_claim_must_hold_on_validation_and_test():
     runs = runs_of()
-    runs["lung-bce"]["test"]["iou"] = 0.9
+    runs["infection-bce"]["test"] = scores(0.9, 0.05)
     histories = {"infection-bce_iou": pd.DataFrame({"iou": [0.1, 0.2]})}
-    assert not results.verdicts(runs, histories, masks())["lung_iou_equal"]
+    assert not results.verdicts(runs, histories, masks(), compared())["infection_harder"]
+
+
+def test_much_harder_goes_by_intervals():
+    runs = runs_of(infection_bce_iou=(0.8, 0.04, 0))
+    histories = {"infection-bce_iou": pd.DataFrame({"iou": [0.1, 0.2]})}
+    assert results.verdicts(runs, histories, masks(), compared())["infection_harder"]
+    runs["infection-bce_iou"]["test"]["interval"]["high"] = 0.87  # the lungs' lower end is .9517
+    assert not results.verdicts(runs, histories, masks(), compared())["infection_harder"]
+
+
+def test_comparisons_pair_the_same_films():
+    def rows(ious, names):
+        inside = np.round(np.array(ious) * 100)
+        columns = {"intersection": inside, "union": 100, "truth": 100, "pixels": 200, "absolute_error": 100 - inside}
+        return pd.DataFrame({"class": "COVID-19", "name": names, **columns})
+
+    names = [f"film {number}" for number in range(12)]
+    bce = np.linspace(0.5, 0.72, 12)
+    rows_of = {"infection-bce": rows(bce, names), "infection-bce_iou": rows(bce[::-1] + 0.1, names[::-1])}
+    rows_of |= {"lung-bce": rows(bce, names), "lung-bce_iou": rows(bce + np.tile([0.05, -0.05], 6), names)}
+    found = results.comparisons(rows_of)
+    infection, lung = found["infection"]["iou"], found["lung"]["iou"]
+    assert infection["mean"] == pytest.approx(0.1) and infection["verdict"] == "higher"
+    assert infection["low"] == pytest.approx(infection["high"])  # film by film the difference is always the same
+    assert lung["verdict"] == "none" and lung["low"] < 0 < lung["high"]
+    assert found["infection"]["mae"]["verdict"] == "lower"
+    assert infection["p_adjusted"] >= infection["p"]
 
 
 @pytest.fixture
@@ -211,6 +236,8 @@ def project(tmp_path, monkeypatch):
         "runs": runs_of(),
         "verdicts": verdicts(),
         "thresholds": results.THRESHOLDS,
+        "comparisons": compared(),
+        "conventions": None,
         "environment": {
             "device": "CPU",
             "threads": "2",
@@ -247,13 +274,14 @@ def test_other_ends_of_a_curve(project, plateau, said):
 
 
 def test_nothing_for_the_overlap_loss(project):
-    given = {"lung_bce": (0.957, 0.009, 0), "infection_bce": (0.4, 0.03, 0)}
-    assert "Neither overlap nor MAE speaks for BCE+IoU" in project(verdicts=verdicts(**given), runs=runs_of(**given))
+    intervals = dict.fromkeys(("lung_mae", "infection_iou", "infection_mae"), (-0.1, 0.1))
+    text = project(verdicts=verdicts(intervals=intervals), comparisons=compared(**intervals))
+    assert "neither overlap nor MAE speaks for BCE+IoU" in text
 
 
 def test_thresholds_are_stated_as_they_are(project):
-    text = project(thresholds=results.THRESHOLDS | {"equal_iou": 0.03, "far_iou": 0.2, "small_share": 0.3})
-    assert "less than 0.03 IoU apart" in text and "more than 0.2 below" in text and "under 30 %" in text
+    text = project(thresholds=results.THRESHOLDS | {"far_iou": 0.2, "small_share": 0.3, "rising_iou": 0.07})
+    assert "more than 0.2 below" in text and "under 30 %" in text and "more than 0.07 above" in text
 
 
 def test_numbers_come_from_the_results(project):
@@ -342,3 +370,64 @@ def test_environments_that_differ_are_all_told():
         [{"commit": "a", "packages": {"torch": "2"}}, {"commit": "b", "packages": {"torch": "2"}}]
     )
     assert merged == {"commit": "a, b", "packages": {"torch": "2"}}
+
+
+def convention_rows(controls=True):
+    """Four COVID-19 films and two controls, counted by hand: 100 pixels each."""
+    rows = pd.DataFrame(
+        {
+            "control": [False] * 4 + [True] * 2,
+            "intersection": [10, 20, 0, 30, 0, 0],
+            "union": [20, 40, 10, 30, 0, 10],
+            "predicted": [10, 30, 0, 30, 0, 10],
+            "truth": [20, 30, 10, 30, 0, 0],
+            "pixels": 100,
+            "absolute_error": [10, 20, 10, 0, 0, 10],
+            "loss": [0.4, 0.6, 0.9, 0.1, 0.0, 0.5],
+        }
+    )
+    return rows if controls else rows[~rows["control"]]
+
+
+REPORTED = {"iou": 0.5, "mae": 0.1, "val_loss": 0.5}
+
+
+def test_conventions_side_by_side():
+    found = conventions.compare({"without controls": convention_rows()}, REPORTED)
+    by = {(row["films"], row["convention"]): row for row in found["rows"]}
+    own = by["COVID-19 films", "per-image mean, empty truths left out"]
+    assert own["iou"] == pytest.approx((0.5 + 0.5 + 0 + 1) / 4)
+    assert (own["mae"], own["val_loss"]) == pytest.approx((0.1, 0.5)) and own["distance"] == pytest.approx(0)
+    assert found["nearest"] == own and found["near"]
+    # Two controls count as four, as in the official mix of 1 : 1.
+    zero = by["all films", "per-image mean, empty truths 0"]
+    assert zero["iou"] == pytest.approx(2 / 8)
+    assert (zero["mae"], zero["val_loss"]) == pytest.approx(((0.4 + 2 * 0.1) / 8, (2.0 + 2 * 0.5) / 8))
+    assert zero["distance"] == pytest.approx((0.5 + 0.25 + 0.25) / 3)
+    assert by["all films", "per-image mean, empty truths 1 if predicted empty, else 0"]["iou"] == pytest.approx(
+        (2 + 2) / 8
+    )
+    assert len(found["rows"]) == 3 + 6
+
+
+def test_no_controls_no_conventions_with_them():
+    found = conventions.compare({"without controls": convention_rows(controls=False)}, REPORTED)
+    assert {row["films"] for row in found["rows"]} == {"COVID-19 films"}
+
+
+def test_section_on_conventions(project):
+    anchors = {
+        "infection": {"iou": 0.83, "dice": 0.88, "pooled": False},
+        "lung": {"iou": 0.96, "dice": 0.98, "pooled": False},
+    }
+    extra = {"anchors": anchors, "anchor_without_controls": conventions.without_controls(0.83)}
+    assert extra["anchor_without_controls"] == pytest.approx(0.66)
+    found = conventions.compare({"without controls": convention_rows()}, REPORTED) | extra
+    text = project(conventions=found)
+    assert "D. What the Reported Score May Mean" in text and "That is near" in text
+    assert "scored on COVID-19 films, per-image mean, empty truths left out: 0 % off" in text
+    far = (
+        conventions.compare({"without controls": convention_rows()}, {"iou": 0.9, "mae": 0.9, "val_loss": 0.9}) | extra
+    )
+    assert "no convention tried here fits" in project(conventions=far)
+    assert "What the Reported Score May Mean" not in project()

@@ -193,3 +193,16 @@ def test_a_few_real_steps_of_the_paper_preset(home, tmp_path):
         == 8_044_545
     )
     assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]
+
+
+def test_training_with_controls(smoke):
+    """With controls=true the control films are trained on and validated with; the headline still leaves them out."""
+    plain, with_controls = smoke("infection-bce", epochs=1), smoke("infection-bce", epochs=1, controls=True)
+    assert with_controls.name == "infection-bce,controls=True,epochs=1"
+    assert fit(plain)["train_loss"].item() != fit(with_controls)["train_loss"].item()
+    pack, device = store.load(with_controls), device_of(with_controls)
+    rows = score(load_best(with_controls, device), pack, pack.rows("Val", controls=True), with_controls, device)
+    assert rows["control"].sum() == 4 and len(rows) == 7
+    history = fit(with_controls)
+    assert history["val_loss"].item() == pytest.approx(rows["loss"].mean())
+    assert history["iou"].item() == pytest.approx(training.metrics.iou(rows[~rows["control"]]))
