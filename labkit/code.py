@@ -7,7 +7,7 @@ from labkit.files import ROOT
 # experiment.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by value.
 TRAINING = ("dataset", "store", "augment", "model", "losses", "metrics", "hardware", "scoring", "training")
 STAGES = {
-    "eda": ("dataset", "store", "eda", "figures"),
+    "eda": ("dataset", "store", "eda", "audit", "figures"),
     "train": TRAINING,
     "evaluate": (*TRAINING, "evaluation"),
     "figures": ("figures", "results", "metrics", "statistics", "conventions"),

@@ -5,6 +5,7 @@ import pandas as pd
 from skimage.measure import label, regionprops
 from tqdm import tqdm
 
+from labkit import audit
 from labkit.errors import LabkitError
 from labkit.store import Pack
 
@@ -67,6 +68,7 @@ def summarise(table: pd.DataFrame, pack: Pack) -> dict:
         "regions_median": float(table["regions"].median()),
         "likeness_median": float(table["likeness"].median()),
         "controls": int(pack.samples["control"].sum()),
+        "audit": audit.summarise(pack),
         "fingerprint": pack.about["fingerprint"],
         "warnings": pack.about["warnings"],
     }

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from labkit.dataset import CLASSES, SPLITS
 from labkit.files import written
+from labkit.store import Pack
 
 # Style, in this one place. Widths are those of an IEEE page, in inches; colours are told apart by colour-blind readers.
 COLUMN, PAGE = 3.5, 7.16
@@ -86,6 +87,19 @@ def outlined_films(images: np.ndarray, outlines: dict[str, np.ndarray], titles: 
         panel.set_title(title, fontsize=7)
     lines = [plt.Line2D([], [], color=TASK_COLOURS[task]) for task in outlines]
     figure.legend(lines, [f"{task} mask" for task in outlines], loc="outside lower center", ncols=2)
+    return figure
+
+
+def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
+    """Films that show the same picture, one above the other: up to six pairs, as audit.duplicates gives them."""
+    figure, panels = plt.subplots(2, 6, figsize=(PAGE, 2.9))
+    for panel in panels.flat:
+        panel.axis("off")
+    for column, pair in zip(panels.T, pairs.itertuples()):
+        for panel, row in zip(column, (pair.first, pair.second)):
+            show_film(panel, pack.images[row])
+            outline(panel, pack.masks[row], TASK_COLOURS[pack.samples.at[row, "task"]])
+            panel.set_title(f"{pack.samples.at[row, 'split']}: {pack.samples.at[row, 'name']}", fontsize=6)
     return figure
 
 

@@ -33,6 +33,10 @@ def collect(experiments: list[Experiment]) -> dict:
     chosen = {experiment.name: experiment for experiment in experiments if experiment.name in RUNS.values()}
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     eda = _eda(preset, runs)
+    for name, experiment in chosen.items():
+        rows = _rows(experiment, "test")
+        known = (rows["class"] + "/" + rows["name"]).isin(eda[experiment.task]["audit"]["leaked"])
+        runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.iou(rows[~known])}
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons({name: _rows(experiment, "test") for name, experiment in chosen.items()})
     roots = [store.root_of(experiment) for experiment in chosen.values()]

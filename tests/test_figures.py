@@ -94,6 +94,16 @@ def test_exploratory_pictures(packs):
     assert [len(panel.collections) for panel in films.axes] == [2] * 6 + [0] * 2  # two outlines a film; two places left
 
 
+def test_film_pairs(packs):
+    pairs = pd.DataFrame({"first": [0, 3], "second": [7, 9]})
+    figure = figures.film_pairs(packs["infection"], pairs)
+    samples = packs["infection"].samples
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles[0] == f"{samples.at[0, 'split']}: {samples.at[0, 'name']}"
+    assert titles[6] == f"{samples.at[7, 'split']}: {samples.at[7, 'name']}"  # below it
+    assert sum(bool(title) for title in titles) == 4
+
+
 def test_measures_of_masks(packs):
     table = eda.describe(packs["infection"])
     pack = packs["infection"]

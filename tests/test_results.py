@@ -26,6 +26,8 @@ def scores(iou, mae, empty=0.0):
         "films": 9,
         "left_out": 0,
         "interval": {"low": iou - 0.005, "high": iou + 0.005},
+        "leaked": 0,
+        "iou_without_leaked": iou,
         "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
 
@@ -224,7 +226,15 @@ def project(tmp_path, monkeypatch):
         "films": {split: {"Normal": 3, "All": 3} for split in ("Train", "Val", "Test", "All")},
         "fingerprint": "0123",
     }
-    task |= {"image_share_mean": 0.2, "lung_share_median": 0.2, "regions_median": 2.0, "likeness_median": 0.5}
+    audit = {"films": 9, "pairs": 1, "exact": 1, "across": 1, "leaked": [], "tiny": 0, "specks": 2, "outside": 0}
+    audit |= {"brightness": {"COVID-19": {"mean": 140.0, "auc": 0.7}, "Normal": {"mean": 120.0, "auc": 0.3}}}
+    task |= {
+        "audit": audit,
+        "image_share_mean": 0.2,
+        "lung_share_median": 0.2,
+        "regions_median": 2.0,
+        "likeness_median": 0.5,
+    }
     found = {
         "preset": "made",
         "about": "a test",
@@ -291,6 +301,15 @@ def test_numbers_come_from_the_results(project):
         assert number in text
     for reported in ("0.0274", "0.0243", "0.0151", "0.9570", "0.4105", "0.4020", "0.0438", "0.3714"):
         assert reported in text
+
+
+def test_leaks_are_told(project):
+    assert project().count("No scored test film stands in another split.") == 2
+    runs = runs_of()
+    runs["infection-bce_iou"]["test"] |= {"leaked": 2, "iou_without_leaked": 0.3456}
+    text = project(runs=runs)
+    assert "2 scored test films stand in another split too; without them, the test IoU of BCE+IoU is 0.346" in text
+    assert "pairs show" not in text and "1 pair shows the same picture" in text
 
 
 def test_structure_of_the_page(project):

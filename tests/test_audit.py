@@ -1,0 +1,80 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit import audit, dataset, store
+
+
+@pytest.fixture
+def copy(tree, tmp_path):
+    return shutil.copytree(tree, tmp_path / "copy")
+
+
+def names(pack, pairs):
+    return {frozenset(pack.samples.loc[[pair.first, pair.second], "name"]) for pair in pairs.itertuples()}
+
+
+def test_distinct_films_raise_no_alarm(home, tree):
+    for task in ("lung", "infection"):
+        pack = store.pack(tree, task, 128)
+        assert audit.duplicates(pack).empty and audit.leaked(pack, audit.duplicates(pack)) == []
+
+
+def test_planted_duplicates_are_found(home, copy):
+    """One film copied from Train to Test with another mask; one copied within Train, brighter, noisier and a little larger."""
+    table = dataset.index(copy, "lung")
+    train, test = (table.query("split == @split and `class` == 'Normal'") for split in ("Train", "Test"))
+    shutil.copy(train.iloc[0]["image"], test.iloc[0]["image"])
+    film = Image.open(train.iloc[1]["image"])
+    film = film.resize((262, 262)).crop((3, 3, 259, 259)).point(lambda value: 0.9 * value + 20)
+    noise = np.random.default_rng(0).normal(0, 4, (256, 256))
+    Image.fromarray((np.asarray(film) + noise).clip(0, 255).astype(np.uint8)).save(train.iloc[2]["image"])
+    pack = store.pack(copy, "lung", 128)
+    pairs = audit.duplicates(pack)
+    assert names(pack, pairs) == {
+        frozenset([train.iloc[0]["name"], test.iloc[0]["name"]]),
+        frozenset([train.iloc[1]["name"], train.iloc[2]["name"]]),
+    }
+    assert pairs["exact"].tolist() == [True, False] and pairs["across"].tolist() == [True, False]
+    assert 0 < pairs["mask_iou"][0] < 1  # the same picture, another mask
+    assert audit.leaked(pack, pairs) == [f"Normal/{test.iloc[0]['name']}"]
+    assert audit.summarise(pack)["pairs"] == 2
+
+
+def test_odd_masks(home, copy):
+    table = dataset.index(copy, "infection").query("not control")
+    lung = np.array(Image.open(table.iloc[0]["lung"]))
+    lung[2:6, 2:6] = 255  # a speck in the corner
+    Image.fromarray(lung).save(table.iloc[0]["lung"])
+    tiny = np.zeros((256, 256), np.uint8)
+    tiny[100:110, 100:110] = 255
+    tiny &= np.array(Image.open(table.iloc[1]["lung"]))
+    Image.fromarray(tiny).save(table.iloc[1]["mask"])
+    outside = np.array(Image.open(table.iloc[2]["mask"]))
+    outside[:8, :40] = 255
+    Image.fromarray(outside).save(table.iloc[2]["mask"])
+    odd = audit.odd_masks(store.pack(copy, "infection", 256)).set_index("name")
+    by_hand = {kind: odd.index[odd[kind]].tolist() for kind in ("specks", "outside")}
+    assert by_hand == {"specks": [table.iloc[0]["name"]], "outside": [table.iloc[2]["name"]]}
+    assert not tiny.any() or odd.at[table.iloc[1]["name"], "tiny"]
+
+
+def test_brightness(home, copy):
+    for path in dataset.index(copy, "lung").query("`class` == 'Normal'")["image"]:
+        Image.open(path).point(lambda value: value // 4).save(path)
+    table = audit.brightness(store.pack(copy, "lung", 64))
+    assert table.at["Normal", "auc"] == 0 and table.at["COVID-19", "auc"] > 0.5
+    assert table.at["Normal", "mean"] < 60
+
+
+def test_real_duplicates(home, real):
+    """Train covid_686 and Test covid_3155 are the same film with masks that do not agree."""
+    pack = store.pack(real, "infection", 256)
+    pairs = audit.duplicates(pack)
+    first = pairs.iloc[0]
+    assert names(pack, pairs.iloc[:1]) == {frozenset(["covid_686.png", "covid_3155.png"])}
+    assert first["exact"] and first["across"] and first["mask_iou"] == pytest.approx(0.946, abs=5e-4)
+    assert "COVID-19/covid_3155.png" in audit.leaked(pack, pairs)
+    assert len(pairs) >= 6 and pairs["exact"].sum() == 1
