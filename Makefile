@@ -12,7 +12,7 @@ help:  ## this list
 	@echo '  PRESET=demo|laptop|paper|smoke   what is run (default: demo); see workflow/presets'
 	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
 
-report: .venv/ready  ## the report of a preset: report/build/$(PRESET)/report.pdf and .html
+report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html
 	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA"
 
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks

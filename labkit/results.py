@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit import conventions, dataset, metrics, statistics, store
-from labkit.errors import LabkitError
+from labkit import conventions, dataset, eda, metrics, statistics, store
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, require_runs
 from labkit.files import ROOT, build_folder, read_json, shown, write_json, written
@@ -26,16 +25,16 @@ THRESHOLDS = {
 def collect(experiments: list[Experiment]) -> dict:
     """Everything the report states of a preset's `experiments`, which are trained and scored first where they are not.
 
-    Raises LabkitError if one of the reference's four runs is missing, or if 1_eda has not looked at the same films.
+    Raises LabkitError if one of the reference's four runs is missing.
     """
     preset = experiments[0].preset
     require_runs(experiments)
     chosen = {experiment.name: experiment for experiment in experiments if experiment.name in RUNS.values()}
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
-    eda = _eda(preset, runs)
+    films = _eda(list(chosen.values()), runs)
     for name, experiment in chosen.items():
         rows = _rows(experiment, "test")
-        known = (rows["class"] + "/" + rows["name"]).isin(eda[experiment.task]["audit"]["leaked"])
+        known = (rows["class"] + "/" + rows["name"]).isin(films[experiment.task]["audit"]["leaked"])
         runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.iou(rows[~known])}
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons({name: _rows(experiment, "test") for name, experiment in chosen.items()})
@@ -46,12 +45,12 @@ def collect(experiments: list[Experiment]) -> dict:
         "phantom": any(dataset.is_phantom(root) for root in roots),
         "data": ", ".join(sorted({root.name for root in roots})),
         "reduction": metrics.REDUCTION,
-        "films": eda,
+        "films": films,
         "settings": settings(list(chosen.values())),
         "runs": runs,
         "comparisons": compared,
         "conventions": _conventions(experiments),
-        "verdicts": verdicts(runs, histories, eda, compared),
+        "verdicts": verdicts(runs, histories, films, compared),
         "thresholds": THRESHOLDS,
         "environment": _distinct([read_json(run.folder / "experiment.json")["environment"] for run in chosen.values()]),
         "training_minutes": sum(run["training_seconds"] for run in runs.values()) / 60,
@@ -77,7 +76,7 @@ def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
 
 
 def verdicts(
-    runs: dict[str, dict], histories: dict[str, pd.DataFrame], eda: dict[str, dict], compared: dict[str, dict]
+    runs: dict[str, dict], histories: dict[str, pd.DataFrame], films: dict[str, dict], compared: dict[str, dict]
 ) -> dict[str, bool | str]:
     """For each claim of the reference, whether these results bear it out.
 
@@ -119,11 +118,12 @@ def verdicts(
         # Results: "continuous improvement without plateau".
         "plateau": _plateau(histories[RUNS["infection", "bce_iou"]]["iou"].to_numpy()),
         # Data: lung masks "relatively uniform", infections "irregular and variable".
-        "lungs_more_alike": eda["lung"]["likeness_median"] > eda["infection"]["likeness_median"] + by["alike"],
+        "lungs_more_alike": films["lung"]["likeness_median"] > films["infection"]["likeness_median"] + by["alike"],
         # Data: infections "occupy a much smaller fraction of the image" than lungs; discussion: "a small fraction of the
         # lung area".
-        "small_in_image": eda["infection"]["image_share_mean"] < by["small_share"] * eda["lung"]["image_share_mean"],
-        "small_in_lung": eda["infection"]["lung_share_median"] < by["small_share"],
+        "small_in_image": films["infection"]["image_share_mean"]
+        < by["small_share"] * films["lung"]["image_share_mean"],
+        "small_in_lung": films["infection"]["lung_share_median"] < by["small_share"],
     }
 
 
@@ -245,15 +245,13 @@ def _distinct(environments: list[dict]) -> dict:
     }
 
 
-def _eda(preset: str, runs: dict[str, dict]) -> dict:
-    """What 1_eda found, if it looked at the films that the runs were trained on."""
-    path = build_folder(preset) / "eda.json"
-    if not path.is_file():
-        raise LabkitError(f"{shown(path)}: is not there yet; run notebooks/1_eda.ipynb with preset={preset!r} first")
-    eda = read_json(path)
-    for run in runs.values():
-        if eda[run["task"]]["fingerprint"] != run["fingerprint"]:
-            raise LabkitError(
-                f"{shown(path)}: is about other films; run notebooks/1_eda.ipynb again with the same data"
-            )
-    return eda
+def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:
+    """What 1_eda wrote about the films of these runs; looked at again where it is not there, or about other films."""
+    path = build_folder(experiments[0].preset) / "eda.json"
+    found = read_json(path) if path.is_file() else {}
+    for experiment in experiments:
+        if found.get(experiment.task, {}).get("fingerprint") != runs[experiment.name]["fingerprint"]:
+            pack = store.load(experiment)
+            found[experiment.task] = eda.summarise(eda.describe(pack), pack)
+            write_json(path, found)
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import conventions, figures, files, report, results, statistics
+from labkit import conventions, figures, files, report, results, statistics, store
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 
@@ -374,14 +374,16 @@ def test_settings_that_differ():
     assert {row["label"] for row in results.settings(load_all("smoke"))} >= {"phantom films for training, each task"}
 
 
-def test_eda_of_other_films_is_refused(home):
-    runs = {name: run | {"fingerprint": "new"} for name, run in runs_of().items()}
-    with pytest.raises(LabkitError, match="eda.json: is not there yet; run notebooks/1_eda.ipynb"):
-        results._eda("made", runs)
-    eda = {task: {"fingerprint": "old"} for task in ("lung", "infection")}
-    files.write_json(files.build_folder("made") / "eda.json", eda)
-    with pytest.raises(LabkitError, match="eda.json: is about other films"):
-        results._eda("made", runs)
+def test_eda_is_made_where_it_is_missing_or_about_other_films(smoke):
+    experiments = [smoke("lung-bce"), smoke("infection-bce")]
+    runs = {run.name: {"fingerprint": store.load(run).about["fingerprint"]} for run in experiments}
+    path = files.build_folder("smoke") / "eda.json"
+    found = results._eda(experiments, runs)
+    assert found == files.read_json(path) and found["lung"]["films"]["All"]["All"] == 18
+    before = path.stat().st_mtime_ns
+    assert results._eda(experiments, runs) == found and path.stat().st_mtime_ns == before
+    files.write_json(path, found | {"lung": {"fingerprint": "of other films"}})
+    assert results._eda(experiments, runs) == found
 
 
 def test_environments_that_differ_are_all_told():
