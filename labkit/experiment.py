@@ -176,7 +176,7 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     about a parameter that the notebook does not have, is made to stop here, before any work.
     A notebook whose cell does not name one `experiment` gets all those of its preset.
     """
-    given = {knob: namespace[knob] for cell in _parameter_cells(namespace["In"]) for knob in _assigned(cell)}
+    given = {knob: namespace[knob] for knob in _parameters(namespace)}
     given = {knob: value for knob, value in given.items() if isinstance(value, bool) or value not in NEUTRAL}
     preset = given.pop("preset", "smoke")
     if "experiment" in given:
@@ -188,14 +188,18 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     return load_all(preset, **given)
 
 
-def _parameter_cells(executed: list[str]) -> list[str]:
-    """The last cell of parameters among the `executed` ones, and papermill's behind it if there is one."""
-    first_line = "# Parameters of this notebook"
-    start = max((i for i, cell in enumerate(executed) if cell.startswith(first_line)), default=None)
-    if start is None:
-        raise LabkitError(f"the notebook's cell of parameters must begin with the comment {first_line!r}; put it back")
-    injected = [cell for cell in executed[start + 1 : start + 2] if cell.startswith("# Parameters")]
-    return [executed[start], *injected]
+def _parameters(namespace: dict) -> list[str]:
+    """Names that the last cell of parameters assigned, and papermill's behind it if there is one.
+
+    Where the kernel keeps no history (nbval), or the cell has lost its first line: all plain variables there are.
+    """
+    executed = namespace["In"]
+    starts = [i for i, cell in enumerate(executed) if cell.startswith("# Parameters of this notebook")]
+    if not starts:
+        plain = (bool, int, float, str)
+        return [name for name, value in namespace.items() if isinstance(value, plain) and not name.startswith("_")]
+    injected = [cell for cell in executed[starts[-1] + 1 : starts[-1] + 2] if cell.startswith("# Parameters")]
+    return [name for cell in (executed[starts[-1]], *injected) for name in _assigned(cell)]
 
 
 def _assigned(cell: str) -> list[str]:

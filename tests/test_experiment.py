@@ -130,10 +130,17 @@ def test_notebook_ignores_the_readers_own_variables_and_older_parameters():
     assert from_notebook(notebook(*cells)) == load("smoke", "lung-bce")
 
 
-def test_notebook_reads_annotated_parameters_and_wants_its_first_line():
+def test_notebook_reads_annotated_parameters():
     assert from_notebook(notebook(CELL + "clip: float = 0.5\n")).clip == 0.5
-    with pytest.raises(LabkitError, match="must begin with the comment '# Parameters of this notebook'"):
-        from_notebook(notebook("preset = 'smoke'\n"))
+
+
+def test_notebook_without_history():
+    """nbval runs cells without keeping them; a reader may also lose the cell's first line."""
+    namespace = notebook(CELL.replace("lr = -1", "lr = 0.75"), "import math\n_own = 3")
+    namespace["In"] = [""]
+    assert from_notebook(namespace).lr == 0.75
+    with pytest.raises(LabkitError, match="epoch: there is no such knob"):
+        from_notebook(namespace | {"epoch": 3})
 
 
 def test_notebook_without_experiment_gets_all():
