@@ -1,5 +1,7 @@
 """What may be wrong with a data set: films that stand in it twice, odd masks, and what gives a class away."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -27,18 +29,24 @@ def duplicates(pack: Pack) -> pd.DataFrame:
     where both are empty). Compares all pairs, block by block: memory grows with the number of films, not with its square.
     """
     thumbnails = np.stack([_thumbnail(image) for image in pack.images])
-    rows = []
+    seen, same, near = {}, set(), set()
+    for row, image in enumerate(pack.images):
+        others = seen.setdefault(hashlib.sha256(image).digest(), [])
+        same |= {(other, row) for other in others}
+        others.append(row)
     for start in range(0, len(thumbnails), 1024):
-        correlation = thumbnails[start : start + 1024] @ thumbnails.T
-        for first, second in np.argwhere(correlation > NEAR) + [start, 0]:
-            if first < second:
-                union = (pack.masks[first] | pack.masks[second]).sum()
-                overlap = (pack.masks[first] & pack.masks[second]).sum() / union if union else np.nan
-                exact = bool((pack.images[first] == pack.images[second]).all())
-                rows.append((first, second, float(correlation[first - start, second]), exact, overlap))
+        alike = np.argwhere(thumbnails[start : start + 1024] @ thumbnails.T > NEAR) + [start, 0]
+        near |= {(int(first), int(second)) for first, second in alike if first < second}
+    rows = []
+    for first, second in sorted(same | near):
+        exact = (first, second) in same
+        union = (pack.masks[first] | pack.masks[second]).sum()
+        overlap = (pack.masks[first] & pack.masks[second]).sum() / union if union else np.nan
+        rows.append((first, second, 1.0 if exact else float(thumbnails[first] @ thumbnails[second]), exact, overlap))
     table = pd.DataFrame(rows, columns=["first", "second", "correlation", "exact", "mask_iou"])
+    table = table.astype({"first": int, "second": int, "exact": bool})
     split = pack.samples["split"].to_numpy()
-    table["across"] = split[table["first"].astype(int)] != split[table["second"].astype(int)]
+    table["across"] = split[table["first"]] != split[table["second"]]
     return table.sort_values("correlation", ascending=False, ignore_index=True)
 
 

@@ -45,6 +45,9 @@ def index(root: Path, task: str) -> pd.DataFrame:
             if not films:
                 warnings.append(f"{shown(split_folder)}: no films of class {category}")
                 continue
+            if control and not _subfolder(folder, f"{task} masks", required=False):
+                warnings.append(f"{shown(folder)}: has no folder '{task} masks', so these control films are left out")
+                continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
             lungs_of, masks_of = _any_case(lungs), _any_case(masks)
@@ -81,8 +84,11 @@ def read_film(path: Path) -> np.ndarray:
     return _read(path)
 
 
-def read_mask(path: Path, film: np.ndarray) -> np.ndarray:
-    """A mask as uint8 (H, W), 0 outside and 1 inside. Raises LabkitError unless it fits the film and holds 0 and 255 only."""
+def read_mask(path: Path, film: np.ndarray, control: bool = False) -> np.ndarray:
+    """A mask as uint8 (H, W), 0 outside and 1 inside.
+
+    Raises LabkitError unless it fits the film and holds 0 and 255 only, and for a control film unless it is all black.
+    """
     mask = _read(path)
     if mask.shape != film.shape:
         raise LabkitError(
@@ -92,6 +98,10 @@ def read_mask(path: Path, film: np.ndarray) -> np.ndarray:
     if not (inside | (mask == 0)).all():
         grey = int(mask[~inside & (mask > 0)][0])
         raise LabkitError(f"{shown(path)}: a mask holds only black (0) and white (255), but this one holds {grey} too")
+    if control and inside.any():
+        raise LabkitError(
+            f"{shown(path)}: the mask of a control film must be black, but this one is not; is the class right?"
+        )
     return inside.view(np.uint8)
 
 

@@ -6,6 +6,7 @@ from skimage.measure import label, regionprops
 from tqdm import tqdm
 
 from labkit import audit
+from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.store import Pack
 
@@ -70,5 +71,7 @@ def summarise(table: pd.DataFrame, pack: Pack) -> dict:
         "controls": int(pack.samples["control"].sum()),
         "audit": audit.summarise(pack),
         "fingerprint": pack.about["fingerprint"],
+        "size": pack.images.shape[1],
+        "code": HASHES["eda"],
         "warnings": pack.about["warnings"],
     }

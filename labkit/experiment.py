@@ -161,9 +161,9 @@ def load_all(preset: str, data: str = "") -> list[Experiment]:
 
 def require_runs(experiments: list[Experiment]) -> None:
     """Raise LabkitError unless the reference's four runs are among the experiments, under their names."""
-    names = {experiment.name for experiment in experiments}
+    named = {run.name: (run.task, run.loss, run.controls) for run in experiments}
     for (task, loss), name in RUNS.items():
-        if name not in names:
+        if named.get(name) != (task, loss, False):
             path = f"workflow/presets/{experiments[0].preset}.yml"
             raise LabkitError(f"{path}: the report needs an experiment named {name} (task {task}, loss {loss}); add it")
 

@@ -142,11 +142,10 @@ CONVENTIONS = {
 }
 
 
-def mixes_conventions(iou: float, dice: float, tolerance: float = 1e-4) -> bool:
-    """Whether IoU J and Dice cannot both be pooled over the same pixels: there Dice = 2 J / (1 + J).
+def mixes_conventions(iou: float, dice: float, tolerance: float = 1.5e-4) -> bool:
+    """Whether an IoU J and a Dice cannot both be pooled over the same pixels, for there Dice = 2 J / (1 + J).
 
-    A table in which this holds for no row gives means over films, or mixes conventions; `tolerance` is for
-    the rounding of values given with four digits.
+    They are then means over films, or of different conventions. `tolerance` is for values rounded to four digits.
     """
     return abs(dice - 2 * iou / (1 + iou)) > tolerance
 

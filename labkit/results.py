@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import conventions, dataset, eda, metrics, statistics, store
+from labkit.code import HASHES
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, require_runs
 from labkit.files import ROOT, build_folder, read_json, shown, write_json, written
@@ -35,7 +36,7 @@ def collect(experiments: list[Experiment]) -> dict:
     for name, experiment in chosen.items():
         rows = _rows(experiment, "test")
         known = (rows["class"] + "/" + rows["name"]).isin(films[experiment.task]["audit"]["leaked"])
-        runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.iou(rows[~known])}
+        runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.summarise(rows[~known])["iou"]}
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons({name: _rows(experiment, "test") for name, experiment in chosen.items()})
     roots = [store.root_of(experiment) for experiment in chosen.values()]
@@ -95,7 +96,7 @@ def verdicts(
         return low is not None and high is not None and low - high > by["far_iou"]
 
     def gaps(split: str) -> list[float]:
-        return [a[split]["iou"] - b[split]["iou"] for a, b in zip(lung, infection)]
+        return [abs(a[split]["iou"] - b[split]["iou"]) for a, b in zip(lung, infection)]
 
     def between_losses(split: str) -> list[float]:
         return [abs(pair[1][split]["iou"] - pair[0][split]["iou"]) for pair in (lung, infection)]
@@ -179,6 +180,7 @@ def write(results: dict) -> Path:
     for number, task in enumerate(("lung", "infection", None), start=1):
         with written(folder / "tables" / f"table{number}.csv") as temporary:
             table(results, task).to_csv(temporary, index=False)
+    (folder / "tables" / "conventions.csv").unlink(missing_ok=True)
     if results["conventions"]:
         with written(folder / "tables" / "conventions.csv") as temporary:
             pd.DataFrame(results["conventions"]["rows"]).to_csv(temporary, index=False)
@@ -214,11 +216,11 @@ def _rows(experiment: Experiment, split: str, controls: bool = False) -> pd.Data
 
 def _conventions(experiments: list[Experiment]) -> dict | None:
     """The infection runs with BCE+IoU under each convention, on validation films as in the reference; None without controls."""
-    trained = {
-        f"with{'' if run.controls else 'out'} controls": run
-        for run in experiments
-        if (run.task, run.loss) == ("infection", "bce_iou")
-    }
+    named = {run.name: run for run in experiments}
+    name = RUNS["infection", "bce_iou"]
+    trained = {"without controls": named[name]}
+    if f"{name}-controls" in named:
+        trained["with controls"] = named[f"{name}-controls"]
     for run in trained.values():
         evaluate(run)
     rows = {name: _rows(run, "val", controls=True) for name, run in trained.items()}
@@ -246,11 +248,12 @@ def _distinct(environments: list[dict]) -> dict:
 
 
 def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:
-    """What 1_eda wrote about the films of these runs; looked at again where it is not there, or about other films."""
+    """What 1_eda wrote about the films of these runs; looked at again where it is missing, old, or about other films."""
     path = build_folder(experiments[0].preset) / "eda.json"
     found = read_json(path) if path.is_file() else {}
     for experiment in experiments:
-        if found.get(experiment.task, {}).get("fingerprint") != runs[experiment.name]["fingerprint"]:
+        about, films = found.get(experiment.task, {}), runs[experiment.name]["fingerprint"]
+        if (about.get("fingerprint"), about.get("size"), about.get("code")) != (films, experiment.size, HASHES["eda"]):
             pack = store.load(experiment)
             found[experiment.task] = eda.summarise(eda.describe(pack), pack)
             write_json(path, found)

@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+ENOUGH = 6  # films: with fewer, a two-sided signed-rank test cannot reach p = 0.05, whatever they say
 
 
 def mean_interval(values: np.ndarray) -> dict:
@@ -15,14 +16,14 @@ def mean_interval(values: np.ndarray) -> dict:
 
     BCa: bias-corrected and accelerated (Efron, Journal of the American Statistical Association 82, 1987), by
     scipy.stats.bootstrap with a fixed seed. `low` and `high` are None for fewer than two values; where all values are
-    equal, both are the mean.
+    equal but for rounding, both are the mean.
     """
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     mean = float(values.mean()) if len(values) else None
     if len(values) < 2:
         return {"mean": mean, "low": None, "high": None, "count": len(values)}
-    if np.ptp(values) == 0:
+    if np.ptp(values) <= 1e-12 * max(1, np.abs(values).max()):
         return {"mean": mean, "low": mean, "high": mean, "count": len(values)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -58,7 +59,10 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 
 
 def verdict(difference: dict) -> str:
-    """ "higher", "lower" or "none": whether the interval of a paired_difference lies above 0, below it, or over it."""
-    if difference["low"] is None or difference["low"] <= 0 <= difference["high"]:
+    """ "higher", "lower" or "none": whether the interval of a paired_difference lies above 0, below it, or over it.
+
+    "none" too for fewer than ENOUGH films.
+    """
+    if difference["count"] < ENOUGH or difference["low"] <= 0 <= difference["high"]:
         return "none"
     return "higher" if difference["low"] > 0 else "lower"

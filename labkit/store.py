@@ -20,7 +20,7 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, read_json, resolve, shown, write_json
+from labkit.files import ROOT, lock, read_json, resolve, shown, write_json
 
 VERSION = 2  # count up when what a pack holds changes, so that older ones are packed again
 
@@ -58,6 +58,14 @@ def pack(root: Path, task: str, size: int) -> Pack:
     """
     samples = dataset.index(root, task)
     folder = folder_of(root, task, size)
+    held = lock(folder.parent / ".lock", "another packing")  # two at once would write into each other's arrays
+    try:
+        return _packed(samples, task, size, folder)
+    finally:
+        os.close(held)
+
+
+def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
     stamp, kept = _stamp(samples), folder / "stamp.txt"
     about = read_json(folder / "pack.json") if (folder / "pack.json").is_file() else {"version": None}
     if about["version"] != VERSION or not kept.is_file() or kept.read_text() != stamp:
@@ -99,9 +107,10 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
             arrays["images"][row] = _resize(film, size, Image.Resampling.BOX)
             for kind in kinds[1:]:
                 path = sample["mask" if kind == "masks" else "lung"]
-                mask = dataset.read_mask(path, film)
+                control = kind == "masks" and bool(sample["control"])
+                mask = dataset.read_mask(path, film, control)
                 arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
-                if not mask.any() and not (kind == "masks" and sample["control"]):
+                if not mask.any() and not control:
                     empty.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(sample["image"])

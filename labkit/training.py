@@ -96,6 +96,11 @@ def best_epoch(history: list[dict]) -> int:
 def load_best(experiment: Experiment, device: torch.device) -> ResidualUNet:
     """The network of a finished training as it was in its best epoch."""
     checkpoint = torch.load(experiment.folder / "best.pt", map_location=device, weights_only=True)
+    best = read_json(experiment.folder / "training.json")["best_epoch"]
+    if checkpoint["epoch"] != best:
+        raise LabkitError(
+            f"{shown(experiment.folder / 'best.pt')}: is not of epoch {best}, the best; remove the folder, train again"
+        )
     network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)
     network.load_state_dict(checkpoint["network"])
     return network

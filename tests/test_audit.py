@@ -48,17 +48,24 @@ def test_odd_masks(home, copy):
     lung = np.array(Image.open(table.iloc[0]["lung"]))
     lung[2:6, 2:6] = 255  # a speck in the corner
     Image.fromarray(lung).save(table.iloc[0]["lung"])
+    rows, columns = np.nonzero(np.array(Image.open(table.iloc[1]["lung"])))
     tiny = np.zeros((256, 256), np.uint8)
-    tiny[100:110, 100:110] = 255
-    tiny &= np.array(Image.open(table.iloc[1]["lung"]))
+    tiny[rows[:300], columns[:300]] = 255  # 300 of 65,536 pixels, all inside the lung
     Image.fromarray(tiny).save(table.iloc[1]["mask"])
     outside = np.array(Image.open(table.iloc[2]["mask"]))
     outside[:8, :40] = 255
     Image.fromarray(outside).save(table.iloc[2]["mask"])
     odd = audit.odd_masks(store.pack(copy, "infection", 256)).set_index("name")
-    by_hand = {kind: odd.index[odd[kind]].tolist() for kind in ("specks", "outside")}
-    assert by_hand == {"specks": [table.iloc[0]["name"]], "outside": [table.iloc[2]["name"]]}
-    assert not tiny.any() or odd.at[table.iloc[1]["name"], "tiny"]
+    for kind, row in (("specks", 0), ("tiny", 1), ("outside", 2)):
+        assert odd.index[odd[kind]].tolist() == [table.iloc[row]["name"]], kind
+
+
+def test_equal_films_without_any_structure_are_found(home, copy):
+    paths = dataset.index(copy, "lung").query("split == 'Train' and `class` == 'Normal'")["image"]
+    for path in paths[:2]:
+        Image.new("L", (256, 256), 90).save(path)
+    pairs = audit.duplicates(store.pack(copy, "lung", 64))
+    assert len(pairs) == 1 and pairs["exact"].all()
 
 
 def test_brightness(home, copy):

@@ -84,6 +84,15 @@ def test_broken_preset_file(tmp_path, monkeypatch):
         assert "\n" not in str(error.value)
 
 
+def test_the_four_runs_are_what_their_names_say():
+    runs = load_all("smoke")
+    experiment.require_runs(runs)
+    for wrong in ({"task": "lung"}, {"loss": "bce"}, {"controls": True}):
+        swapped = [*runs[:3], runs[3].model_copy(update=wrong)]
+        with pytest.raises(LabkitError, match="smoke.yml: the report needs an experiment named infection-bce_iou"):
+            experiment.require_runs(swapped)
+
+
 def test_preset_errors_name_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "PRESETS", tmp_path)
     runs = "experiments: {a: {task: lung, loss: bce}}"

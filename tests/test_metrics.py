@@ -80,6 +80,11 @@ def test_batch_mean_is_over_batches_of_16():
     assert metrics.batch_mean(rows)[0] != pytest.approx(metrics.pooled(rows)[0])
 
 
+def test_batch_mean_weighs_films_within_a_batch():
+    weights = np.array([1.0, 3.0])
+    assert convention("mean over batches", SMALL, LARGE, weights=weights)[0] == pytest.approx((1 + 3 * 3) / (2 + 3 * 4))
+
+
 def test_weights_count_a_film_as_several():
     weights = np.array([1.0, 1.0, 2.0, 2.0])
     for name in metrics.CONVENTIONS:

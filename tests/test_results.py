@@ -39,7 +39,7 @@ def compared(**given):
     found = {"lung": {}, "infection": {}}
     for name, (low, high) in (intervals | given).items():
         task, score = name.split("_")
-        difference = {"mean": (low + high) / 2, "low": low, "high": high, "p_adjusted": 0.02}
+        difference = {"mean": (low + high) / 2, "low": low, "high": high, "p_adjusted": 0.02, "count": 9}
         found[task][score] = difference | {"verdict": statistics.verdict(difference)}
     return found
 
@@ -139,7 +139,7 @@ TURNED = {
     "lungs_more_alike": (
         {"alike": (0.6, 0.55)},
         "lung masks are more alike than infection masks",
-        "lung masks are hardly more alike",
+        "lung masks are not clearly more alike",
     ),
     "small_in_image": (
         {"image": (0.25, 0.14)},
@@ -229,6 +229,7 @@ def project(tmp_path, monkeypatch):
     audit = {"films": 9, "pairs": 1, "exact": 1, "across": 1, "leaked": [], "tiny": 0, "specks": 2, "outside": 0}
     audit |= {"brightness": {"COVID-19": {"mean": 140.0, "auc": 0.7}, "Normal": {"mean": 120.0, "auc": 0.3}}}
     task |= {
+        "controls": 9,
         "audit": audit,
         "image_share_mean": 0.2,
         "lung_share_median": 0.2,
@@ -309,6 +310,8 @@ def test_leaks_are_told(project):
     runs["infection-bce_iou"]["test"] |= {"leaked": 2, "iou_without_leaked": 0.3456}
     text = project(runs=runs)
     assert "2 scored test films stand in another split too; without them, the test IoU of BCE+IoU is 0.346" in text
+    runs["infection-bce_iou"]["test"]["iou_without_leaked"] = None
+    assert "without them there is none left to score" in project(runs=runs)
     assert "pairs show" not in text and "1 pair shows the same picture" in text
 
 
@@ -382,8 +385,9 @@ def test_eda_is_made_where_it_is_missing_or_about_other_films(smoke):
     assert found == files.read_json(path) and found["lung"]["films"]["All"]["All"] == 18
     before = path.stat().st_mtime_ns
     assert results._eda(experiments, runs) == found and path.stat().st_mtime_ns == before
-    files.write_json(path, found | {"lung": {"fingerprint": "of other films"}})
-    assert results._eda(experiments, runs) == found
+    for other in ({"fingerprint": "of other films"}, found["lung"] | {"size": 9}, found["lung"] | {"code": "older"}):
+        files.write_json(path, found | {"lung": other})
+        assert results._eda(experiments, runs) == found
 
 
 def test_environments_that_differ_are_all_told():
@@ -446,7 +450,7 @@ def test_section_on_conventions(project):
     found = conventions.compare({"without controls": convention_rows()}, REPORTED) | extra
     text = project(conventions=found)
     assert "D. What the Reported Score May Mean" in text and "That is near" in text
-    assert "scored on COVID-19 films, per-image mean, empty truths left out: 0 % off" in text
+    assert "scored on COVID-19 films, per-image mean, empty truths left out: 0.0 % off" in text
     far = (
         conventions.compare({"without controls": convention_rows()}, {"iou": 0.9, "mae": 0.9, "val_loss": 0.9}) | extra
     )

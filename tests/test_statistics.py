@@ -29,6 +29,17 @@ def test_coverage_of_the_interval():
     assert 0.90 <= held <= 0.99
 
 
+@pytest.mark.parametrize("count", [6, 12, 40])
+def test_differences_that_are_equal_but_for_rounding(count):
+    first = np.linspace(0.2, 0.7, count)
+    found = statistics.paired_difference(first, first + 0.1)
+    assert (found["low"], found["high"]) == pytest.approx((0.1, 0.1)) and statistics.verdict(found) == "higher"
+
+
+def test_few_films_show_no_difference():
+    assert statistics.verdict(statistics.paired_difference([0.1, 0.2, 0.3], [0.2, 0.4, 0.6])) == "none"
+
+
 def test_paired_difference_by_hand():
     first, second = np.array([0.1, 0.2, 0.3, np.nan]), np.array([0.2, 0.2, 0.6, 0.5])
     found = statistics.paired_difference(first, second)

@@ -71,6 +71,22 @@ def test_a_bad_file_is_named_and_nothing_is_left(home, copy):
     assert not store.folder_of(copy, "lung", 64).exists()
 
 
+def test_a_control_film_must_have_a_black_mask(home, copy):
+    row = dataset.index(copy, "infection").query("control").iloc[0]
+    Image.new("L", (256, 256), 255).save(row["mask"])
+    with pytest.raises(LabkitError, match=r"infection masks/.*: the mask of a control film must be black"):
+        store.pack(copy, "infection", 64)
+
+
+def test_controls_without_masks_are_left_out(home, copy):
+    for folder in list(copy.rglob("infection masks")):
+        if folder.parent.name != "COVID-19":
+            shutil.rmtree(folder)
+    pack = store.pack(copy, "infection", 64)
+    assert len(pack.images) == 19 and not pack.samples["control"].any()
+    assert sum("control films are left out" in warning for warning in pack.about["warnings"]) == 6
+
+
 def test_odd_but_usable_films_are_told(home, copy):
     row = dataset.index(copy, "lung").iloc[2]
     for kind in ("image", "mask"):
