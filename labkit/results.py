@@ -9,7 +9,7 @@ from labkit import conventions, dataset, eda, metrics, statistics, store
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, require_runs
-from labkit.files import ROOT, build_folder, read_json, shown, write_json, written
+from labkit.files import ROOT, build_folder, read_json, write_json, written
 
 PUBLISHED = ROOT / "report" / "published.json"
 # When is a difference one? Between two losses, when its interval over the test films leaves out 0 (labkit.statistics).
@@ -33,12 +33,12 @@ def collect(experiments: list[Experiment]) -> dict:
     chosen = {experiment.name: experiment for experiment in experiments if experiment.name in RUNS.values()}
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     films = _eda(list(chosen.values()), runs)
-    for name, experiment in chosen.items():
-        rows = _rows(experiment, "test")
-        known = (rows["class"] + "/" + rows["name"]).isin(films[experiment.task]["audit"]["leaked"])
+    test_rows = {name: _rows(experiment, "test") for name, experiment in chosen.items()}
+    for name, rows in test_rows.items():
+        known = (rows["class"] + "/" + rows["name"]).isin(films[runs[name]["task"]]["audit"]["leaked"])
         runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.summarise(rows[~known])["iou"]}
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
-    compared = comparisons({name: _rows(experiment, "test") for name, experiment in chosen.items()})
+    compared = comparisons(test_rows)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,
@@ -200,10 +200,8 @@ def _run(experiment: Experiment) -> dict:
     return kept | {
         "task": experiment.task,
         "loss": experiment.loss,
-        "seed": experiment.seed,
         "epochs": len(history),
         "train_loss": float(history.at[best, "train_loss"]),
-        "folder": shown(experiment.folder),
         "fingerprint": summary["identity"]["films"],
     }
 
@@ -226,9 +224,9 @@ def _conventions(experiments: list[Experiment]) -> dict | None:
     rows = {name: _rows(run, "val", controls=True) for name, run in trained.items()}
     if not all(films["control"].any() for films in rows.values()):
         return None
-    reported = read_json(PUBLISHED)["experiments"][RUNS["infection", "bce_iou"]]
-    anchor = read_json(PUBLISHED)["tahir2021"]
-    return conventions.compare(rows, reported) | {
+    published = read_json(PUBLISHED)
+    anchor = published["tahir2021"]
+    return conventions.compare(rows, published["experiments"][RUNS["infection", "bce_iou"]]) | {
         "anchors": {
             task: anchor[task] | {"pooled": not metrics.mixes_conventions(anchor[task]["iou"], anchor[task]["dice"])}
             for task in ("lung", "infection")
