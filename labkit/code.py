@@ -6,11 +6,12 @@ from labkit.files import ROOT
 
 # experiment.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by value.
 TRAINING = ("dataset", "store", "augment", "model", "losses", "metrics", "hardware", "scoring", "training")
+JUDGED = ("boundary", "calibration", "severity")  # what a network is judged by after its training
 STAGES = {
     "eda": ("dataset", "store", "eda", "audit", "figures"),
     "train": TRAINING,
-    "evaluate": (*TRAINING, "evaluation"),
-    "figures": ("figures", "results", "metrics", "statistics", "conventions"),
+    "evaluate": (*TRAINING, "evaluation", *JUDGED),
+    "figures": ("figures", "results", "metrics", "statistics", "conventions", "evaluation", *JUDGED),
     "report": ("report",),
 }
 

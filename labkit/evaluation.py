@@ -2,14 +2,16 @@
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 
-from labkit import metrics, provenance, store
+from labkit import boundary, calibration, metrics, provenance, severity, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import read_json, write_json, written
 from labkit.hardware import device_of
 from labkit.model import parameter_count
-from labkit.scoring import probabilities, score
+from labkit.scoring import film_counts, predictions, probabilities, table
 from labkit.store import Pack
 from labkit.training import fit, identity_of, load_best
 
@@ -19,9 +21,10 @@ SHOWN = 4  # test films in Fig. 2 and 3
 def evaluate(experiment: Experiment) -> dict:
     """Score a run's best checkpoint and return the summary; trains first if that is not done.
 
-    Writes into experiment.folder: val.csv and test.csv (a row a film, see scoring.score, control films among them; the
-    summary keeps them apart), samples.npz (films of the test
-    split with truth and probabilities, for Fig. 2 and 3), then evaluation.json. What is there already is not done again.
+    Writes into experiment.folder, for the splits val and test: <split>.csv, a row a film (control films among them; the
+    summary keeps them apart); calibration.npz, the `calibration.bins` of the same films, by "<split>_<region>";
+    samples.npz and extremes.npz, test films with truth and probabilities for the figures; then evaluation.json. What is
+    there already is not done again.
     """
     pack = store.load(experiment)
     history = fit(experiment, pack)
@@ -39,32 +42,70 @@ def evaluate(experiment: Experiment) -> dict:
         "training_seconds": float(history["seconds"].sum()),
         "environment": provenance.environment(experiment, device),
     }
-    for split in ("Val", "Test"):
-        numbers = pack.rows(split, controls=True)
-        rows = score(network, pack, numbers, experiment, device)
-        with written(folder / f"{split.lower()}.csv") as temporary:
+    kept = {}
+    for split in ("val", "test"):
+        numbers = pack.rows(split.capitalize(), controls=True)
+        rows, bins = score_all(network, pack, numbers, experiment, device)
+        with written(folder / f"{split}.csv") as temporary:
             rows.to_csv(temporary, index=False)
-        summary[split.lower()] = metrics.summarise(rows[~rows["control"]])
-        summary[split.lower()]["controls"] = metrics.control_scores(rows[rows["control"]])
-        if summary[split.lower()]["iou"] is None:
+        kept |= {f"{split}_{region}": films for region, films in bins.items()}
+        control = rows["control"].to_numpy()
+        summary[split] = summarise(rows[~control], {region: films[~control] for region, films in bins.items()})
+        summary[split]["controls"] = metrics.control_scores(rows[control])
+        if summary[split]["iou"] is None:
             raise LabkitError(
-                f"data: no {split} film of the {experiment.task} task has a non-empty mask, so none can be scored"
+                f"data: no {split.capitalize()} film of the {experiment.task} task has a non-empty mask, so none can be scored"
             )
+    with written(folder / "calibration.npz") as temporary:
+        np.savez_compressed(temporary, **kept)
     # `rows` are now those of the test films, in the order of `numbers`.
     film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=numbers)
-    shown = shown_films(pack)
-    with written(folder / "samples.npz") as temporary:
-        np.savez_compressed(
-            temporary,
-            images=pack.images[shown],
-            masks=pack.masks[shown],
-            probabilities=probabilities(network, pack.images[shown], experiment, device),
-            iou=film_iou[shown],
-            names=pack.samples.loc[shown, "name"].to_numpy(str),
-            classes=pack.samples.loc[shown, "class"].to_numpy(str),
-        )
+    for name, shown in (("samples", shown_films(pack)), ("extremes", extreme_films(film_iou))):
+        with written(folder / f"{name}.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                images=pack.images[shown],
+                masks=pack.masks[shown],
+                probabilities=probabilities(network, pack.images[shown], experiment, device),
+                iou=film_iou[shown],
+                names=pack.samples.loc[shown, "name"].to_numpy(str),
+                classes=pack.samples.loc[shown, "class"].to_numpy(str),
+            )
     write_json(path, summary)
     return summary
+
+
+def score_all(
+    network: nn.Module, pack: Pack, numbers: np.ndarray, experiment: Experiment, device: torch.device
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """All that is counted of the pack's films `numbers`, in one pass of the network.
+
+    Returns a table with a row a film, as scoring.score gives it, with the columns of `boundary.distances` and, for the
+    infection task, of `severity.count`; and the `calibration.bins` of the same films, by region: "image", all pixels, and
+    for the infection task "lung", those of the true lung.
+    """
+    infection = experiment.task == "infection"
+    parts, bins = [], {"image": []} | ({"lung": []} if infection else {})
+    for rows, logits, masks in predictions(network, pack, numbers, experiment, device):
+        part = film_counts(experiment, logits, masks) | boundary.distances(logits > 0, masks)
+        bins["image"].append(calibration.bins(logits, masks, torch.ones_like(masks)))
+        if infection:
+            lungs = torch.from_numpy(pack.lungs[rows]).to(device)[:, None]
+            part |= severity.count(logits, masks, lungs)
+            bins["lung"].append(calibration.bins(logits, masks, lungs))
+        parts.append(part)
+    return table(pack, numbers, parts), {region: np.concatenate(films) for region, films in bins.items()}
+
+
+def summarise(rows: pd.DataFrame, bins: dict[str, np.ndarray]) -> dict:
+    """All scores of films from what `score_all` counted of them; a score that is not defined is None.
+
+    Those of metrics.summarise and boundary.summarise; `calibration`, calibration.summarise for each region; `severity`,
+    severity.summarise, for the infection task.
+    """
+    found = metrics.summarise(rows) | boundary.summarise(rows)
+    found["calibration"] = {region: calibration.summarise(films) for region, films in bins.items()}
+    return found | ({"severity": severity.summarise(rows)} if "lung" in rows else {})
 
 
 def shown_films(pack: Pack) -> np.ndarray:
@@ -77,3 +118,9 @@ def shown_films(pack: Pack) -> np.ndarray:
     area = area[area > 0].sort_values(kind="stable")
     places = np.linspace(0, len(area) - 1, SHOWN + 2)[1:-1].round().astype(int)
     return area.index.to_numpy()[np.unique(places)]
+
+
+def extreme_films(film_iou: pd.Series) -> np.ndarray:
+    """Index of the worst, the median and the best film by IoU; films without an IoU do not count."""
+    ranked = film_iou.dropna().sort_values(kind="stable").index.to_numpy()
+    return ranked[[0, (len(ranked) - 1) // 2, len(ranked) - 1]]

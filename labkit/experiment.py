@@ -3,7 +3,7 @@
 import ast
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -86,8 +86,16 @@ class Preset(Strict):
     """A file of workflow/presets: what differs from the report, and which experiments are run."""
 
     about: str
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)  # each experiment is run with each
     settings: dict[str, bool | str | int | float] = {}
     experiments: dict[str, dict[str, bool | str | int | float]] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("must differ from each other")
+        return seeds
 
     @field_validator("settings", "experiments")
     @classmethod
@@ -95,7 +103,9 @@ class Preset(Strict):
         for listed in [entries, *(entry for entry in entries.values() if isinstance(entry, dict))]:
             for knob in ("preset", "name", "seed"):
                 if knob in listed:
-                    raise ValueError(f"{knob} is not set by a preset; seed is a parameter of the notebooks")
+                    raise ValueError(
+                        f"{knob} is not set by a preset's settings or experiments; for seeds: seeds: [0, 1, 2]"
+                    )
         return entries
 
 
@@ -154,18 +164,21 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
 
 
 def load_all(preset: str, data: str = "") -> list[Experiment]:
-    """All the experiments of a preset, in its order."""
+    """All the experiments of a preset, in its order, with its first seed, then with its second, and so on."""
     given = {"data": data} if data else {}
-    return [load(preset, name, **given) for name in load_preset(preset).experiments]
+    content = load_preset(preset)
+    return [load(preset, name, seed, **given) for seed in content.seeds for name in content.experiments]
 
 
-def require_runs(experiments: list[Experiment]) -> None:
-    """Raise LabkitError unless the reference's four runs are among the experiments, under their names."""
-    named = {run.name: (run.task, run.loss, run.controls) for run in experiments}
+def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
+    """The reference's four runs by name, with the preset's first seed. Raises LabkitError unless all are there."""
+    named = {run.name: run for run in reversed(experiments)}
     for (task, loss), name in RUNS.items():
-        if named.get(name) != (task, loss, False):
+        run = named.get(name)
+        if run is None or (run.task, run.loss, run.controls) != (task, loss, False):
             path = f"workflow/presets/{experiments[0].preset}.yml"
             raise LabkitError(f"{path}: the report needs an experiment named {name} (task {task}, loss {loss}); add it")
+    return {name: named[name] for name in RUNS.values()}
 
 
 def from_notebook(namespace: dict) -> Experiment | list[Experiment]:

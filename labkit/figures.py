@@ -19,6 +19,7 @@ COLOURS = sns.color_palette("colorblind")
 CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
 TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
 TRAIN_COLOUR, VAL_COLOUR, IOU_COLOUR = COLOURS[7], COLOURS[0], COLOURS[2]
+LOSS_COLOURS = {"bce": COLOURS[0], "bce_iou": COLOURS[3]}
 TITLES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
 
 sns.set_theme(
@@ -229,12 +230,100 @@ def predictions(samples: dict[str, dict]) -> Figure:
         for panel, sample in zip(panels[row, 2:], samples.values()):
             show_mask(panel, sample["probabilities"][row] > 0.5)
             outline(panel, truth, COLOURS[1])
-            panel.text(
-                0.97, 0.03, f"{sample['iou'][row]:.2f}", transform=panel.transAxes, ha="right", va="bottom", fontsize=6.5,
-                color="white", bbox={"facecolor": "black", "edgecolor": "none", "pad": 1, "alpha": 0.7},
-            )  # fmt: skip
+            badge(panel, sample["iou"][row])
     for panel, title in zip(panels[0], ["Film", "True mask", *(TITLES[loss] for loss in samples)]):
         panel.set_title(title, fontsize=7.5)
+    return figure
+
+
+def reliability(curves: dict[tuple[str, str], dict[str, dict]]) -> Figure:
+    """Fig. 4: how often pixels of a probability are true, above; and how many pixels have it, below.
+
+    `curves`: for each (task, region), for each loss, a calibration.curve.
+    """
+    figure, panels = plt.subplots(
+        2, len(curves), figsize=(PAGE, 2.9), height_ratios=[3, 1], sharex=True, sharey="row", squeeze=False
+    )
+    for letter, (above, below), ((task, region), losses) in zip("abc", panels.T, curves.items()):
+        above.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle="--", label="calibrated")
+        for loss, curve in losses.items():
+            style = {"color": LOSS_COLOURS[loss], "label": TITLES[loss]}
+            above.plot(curve["probability"], curve["frequency"], marker="o", markersize=2.5, **style)
+            centres = (np.arange(len(curve["share"])) + 0.5) / len(curve["share"])
+            below.step(centres, 100 * curve["share"], where="mid", **style)
+        where = {"image": "all pixels", "lung": "pixels of the true lung"}[region]
+        above.set(title=f"({letter}) {task.capitalize()}, {where}", xlim=(0, 1), ylim=(0, 1))
+        below.set(xlabel="Predicted probability", yscale="log")
+    panels[0, 0].set_ylabel("Share that is true")
+    panels[1, 0].set_ylabel("Pixels (%)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    sns.despine(figure)
+    return figure
+
+
+def agreement(shares: dict[str, pd.DataFrame]) -> Figure:
+    """Fig. 5: Bland-Altman plot of the infected share of the lung, a panel a loss; `shares` as severity.shares gives them."""
+    figure, panels = plt.subplots(1, len(shares), figsize=(COLUMN, 2.2), sharex=True, sharey=True, squeeze=False)
+    for panel, (loss, table) in zip(panels.flat, shares.items()):
+        percent = 100 * table.dropna()
+        difference = percent["predicted"] - percent["true"]
+        panel.scatter(percent.mean(axis=1), difference, s=10, color=LOSS_COLOURS[loss], linewidth=0, alpha=0.8)
+        bias, reach = difference.mean(), 1.96 * difference.std()
+        for height, name in ((bias, "bias"), (bias - reach, "limits of agreement"), (bias + reach, None)):
+            if np.isfinite(height):
+                panel.axhline(
+                    height, color="black", linewidth=0.9, linestyle="-" if name == "bias" else "--", label=name
+                )
+        panel.set(title=TITLES[loss], xlim=(0, 100), xlabel="Mean of the two shares\n(% of lung)")
+    panels[0, 0].set_ylabel("Predicted − true share\n(percentage points)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    sns.despine(figure)
+    return figure
+
+
+def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict[str, list[dict]]]) -> Figure:
+    """Fig. 6: IoU of test films against the size of the true mask; a panel a task, with the mean of each third of sizes.
+
+    `rows`: for each task and loss a table with columns iou, truth, pixels; `thirds`: for each, results.by_size.
+    """
+    figure, panels = plt.subplots(1, len(rows), figsize=(COLUMN, 2.2), sharey=True, squeeze=False)
+    for letter, panel, (task, losses) in zip("ab", panels.flat, rows.items()):
+        for loss, table in losses.items():
+            colour = LOSS_COLOURS[loss]
+            panel.scatter(
+                100 * table["truth"] / table["pixels"], table["iou"], s=8, color=colour, linewidth=0, alpha=0.5
+            )
+            for number, third in enumerate(thirds[task][loss]):
+                ends = [100 * third["smallest"], 100 * third["largest"]]
+                panel.plot(ends, [third["mean"]] * 2, color=colour, linewidth=2, label=None if number else TITLES[loss])
+        panel.set(title=f"({letter}) {task.capitalize()}", xlabel="True mask (% of film)", xlim=(0, None), ylim=(0, 1))
+    panels[0, 0].set_ylabel("IoU of a film")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    sns.despine(figure)
+    return figure
+
+
+def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
+    """Fig. 7: the worst, the median and the best test film of each (task, loss), with true and predicted outline.
+
+    `runs` holds what evaluation.evaluate wrote into extremes.npz.
+    """
+    figure, panels = plt.subplots(len(runs), 3, figsize=(COLUMN, 1.2 * len(runs) + 0.4), squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    for row, ((task, loss), films) in zip(panels, runs.items()):
+        for number, panel in enumerate(row):
+            show_film(panel, films["images"][number])
+            outline(panel, films["masks"][number], COLOURS[1])
+            outline(panel, films["probabilities"][number] > 0.5, COLOURS[9])
+            badge(panel, films["iou"][number])
+        row[0].text(
+            -0.05, 0.5, f"{task.capitalize()}\n{TITLES[loss]}", transform=row[0].transAxes, ha="right", va="center",
+            rotation=90, fontsize=7,
+        )  # fmt: skip
+    for panel, title in zip(panels[0], ("Worst", "Median", "Best")):
+        panel.set_title(title, fontsize=7.5)
+    lines = [plt.Line2D([], [], color=colour) for colour in (COLOURS[1], COLOURS[9])]
+    figure.legend(lines, ["true mask", "predicted mask"], loc="outside lower center", ncols=2)
     return figure
 
 
@@ -252,3 +341,11 @@ def outline(panel, mask: np.ndarray, colour) -> None:
     """The border of a mask, drawn between its pixels; nothing for an empty one."""
     if mask.any():
         panel.contour(mask, [0.5], colors=[colour], linewidths=0.9)
+
+
+def badge(panel, iou: float) -> None:
+    """A film's IoU in its lower right corner."""
+    panel.text(
+        0.97, 0.03, f"{iou:.2f}", transform=panel.transAxes, ha="right", va="bottom", fontsize=6.5, color="white",
+        bbox={"facecolor": "black", "edgecolor": "none", "pad": 1, "alpha": 0.7},
+    )  # fmt: skip

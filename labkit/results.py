@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit import conventions, dataset, eda, metrics, statistics, store
+from labkit import boundary, conventions, dataset, eda, evaluation, metrics, statistics, store
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
-from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, require_runs
+from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
 from labkit.files import ROOT, build_folder, read_json, write_json, written
 
+COMPARED = ("iou", "mae", "brier", "hd95")  # scores by which the two losses are held against each other
 PUBLISHED = ROOT / "report" / "published.json"
 # When is a difference one? Between two losses, when its interval over the test films leaves out 0 (labkit.statistics).
 # Otherwise the report's wording goes by these, and states them.
@@ -29,14 +30,15 @@ def collect(experiments: list[Experiment]) -> dict:
     Raises LabkitError if one of the reference's four runs is missing.
     """
     preset = experiments[0].preset
-    require_runs(experiments)
-    chosen = {experiment.name: experiment for experiment in experiments if experiment.name in RUNS.values()}
+    chosen = reference_runs(experiments)
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     films = _eda(list(chosen.values()), runs)
     test_rows = {name: _rows(experiment, "test") for name, experiment in chosen.items()}
     for name, rows in test_rows.items():
         known = (rows["class"] + "/" + rows["name"]).isin(films[runs[name]["task"]]["audit"]["leaked"])
-        runs[name]["test"] |= {"leaked": int(known.sum()), "iou_without_leaked": metrics.summarise(rows[~known])["iou"]}
+        bins = {region: counts[~known] for region, counts in calibration_bins(chosen[name], "test").items()}
+        runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": evaluation.summarise(rows[~known], bins)}
+        runs[name]["by_size"] = by_size(rows)
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons(test_rows)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
@@ -46,10 +48,14 @@ def collect(experiments: list[Experiment]) -> dict:
         "phantom": any(dataset.is_phantom(root) for root in roots),
         "data": ", ".join(sorted({root.name for root in roots})),
         "reduction": metrics.REDUCTION,
+        "tolerance": boundary.TOLERANCE,
+        "size": ", ".join(dict.fromkeys(str(run.size) for run in chosen.values())),
         "films": films,
         "settings": settings(list(chosen.values())),
         "runs": runs,
         "comparisons": compared,
+        "spread": spread(experiments),
+        "consistency": consistency(runs),
         "conventions": _conventions(experiments),
         "verdicts": verdicts(runs, histories, films, compared),
         "thresholds": THRESHOLDS,
@@ -58,22 +64,81 @@ def collect(experiments: list[Experiment]) -> dict:
     }
 
 
-def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
-    """BCE+IoU against BCE on the same test films: for each task and score ("iou", "mae") a statistics.paired_difference.
+def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """The scores of single films: those of metrics.film_scores and of boundary.distances."""
+    some = rows["truth"] > 0
+    return metrics.film_scores(rows).join(rows[list(boundary.COLUMNS)].where(some))
 
-    `rows`: the test rows of each run, control films left out. Each comparison also has `p_adjusted` (Holm, over the
-    four tests made) and `verdict`.
+
+def by_size(rows: pd.DataFrame) -> list[dict]:
+    """IoU of the films with the smallest, middle and largest thirds of true masks.
+
+    Each a statistics.mean_interval, with `smallest` and `largest` mask, as a share of the film.
+    """
+    rows = rows[rows["truth"] > 0].sort_values("truth", kind="stable")
+    share, iou = (rows["truth"] / rows["pixels"]).to_numpy(), metrics.film_iou(rows).to_numpy()
+    thirds = [third for third in np.array_split(np.arange(len(rows)), 3) if len(third)]
+    return [
+        {"smallest": float(share[third[0]]), "largest": float(share[third[-1]])} | statistics.mean_interval(iou[third])
+        for third in thirds
+    ]
+
+
+def spread(experiments: list[Experiment]) -> dict | None:
+    """Test IoU and MAE over trainings that differ in their seed alone; None where there is one seed.
+
+    For each of the reference's runs, and for the gain of BCE+IoU over BCE with the same seed, by task: `mean`, `deviation`
+    (standard, n - 1), `low`, `high` (smallest and largest) over the seeds.
+    """
+    seeds = list(dict.fromkeys(run.seed for run in experiments))
+    if len(seeds) < 2:
+        return None
+    scored = {(run.name, run.seed): evaluate(run)["test"] for run in experiments if run.name in RUNS.values()}
+
+    def over_seeds(values: list[float]) -> dict:
+        mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+        return {"mean": mean, "deviation": deviation, "low": min(values), "high": max(values)}
+
+    def of(name: str, score: str) -> list[float]:
+        return [scored[name, seed][score] for seed in seeds]
+
+    found = {"seeds": seeds, "runs": {}, "gains": {}}
+    for name in RUNS.values():
+        found["runs"][name] = {score: over_seeds(of(name, score)) for score in ("iou", "mae")}
+    for task in ("lung", "infection"):
+        pairs = {score: zip(of(RUNS[task, "bce"], score), of(RUNS[task, "bce_iou"], score)) for score in ("iou", "mae")}
+        found["gains"][task] = {score: over_seeds([b - a for a, b in pair]) for score, pair in pairs.items()}
+    return found
+
+
+def consistency(runs: dict[str, dict]) -> dict[str, int]:
+    """metrics.mixes_conventions on these results: of so many `pairs` of IoU and Dice, how many it flags.
+
+    `pooled`: of the pooled pairs, none if all is well. `per_image`: of the means over films, as it should where films differ.
+    """
+    scored = [run[split] for run in runs.values() for split in ("val", "test")]
+    flagged = {
+        "pooled": [metrics.mixes_conventions(split["pooled_iou"], split["pooled_dice"]) for split in scored],
+        "per_image": [metrics.mixes_conventions(split["iou"], split["dice"]) for split in scored],
+    }
+    return {"pairs": len(scored)} | {name: sum(found) for name, found in flagged.items()}
+
+
+def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
+    """BCE+IoU against BCE on the same test films: for each task and score of COMPARED a statistics.paired_difference.
+
+    `rows`: the test rows of each run, control films left out. Each comparison also has `p_adjusted` (Holm, over all the
+    tests made) and `verdict`.
     """
     found = {}
     for task in ("lung", "infection"):
-        pair = [rows[RUNS[task, loss]].set_index(["class", "name"]) for loss in ("bce", "bce_iou")]
-        for score, of_films in (("iou", metrics.film_iou), ("mae", metrics.film_mae)):
-            bce, bce_iou = (of_films(films) for films in pair)
-            found[task, score] = statistics.paired_difference(bce, bce_iou.reindex(bce.index))
+        bce, bce_iou = (film_scores(rows[RUNS[task, loss]].set_index(["class", "name"])) for loss in ("bce", "bce_iou"))
+        for score in COMPARED:
+            found[task, score] = statistics.paired_difference(bce[score], bce_iou[score].reindex(bce.index))
     adjusted = statistics.holm([difference["p"] for difference in found.values()])
     for difference, p in zip(found.values(), adjusted):
         difference |= {"p_adjusted": p, "verdict": statistics.verdict(difference)}
-    return {task: {score: found[task, score] for score in ("iou", "mae")} for task in ("lung", "infection")}
+    return {task: {score: found[task, score] for score in COMPARED} for task in ("lung", "infection")}
 
 
 def verdicts(
@@ -92,7 +157,7 @@ def verdicts(
         return all(claim(split) for split in ("val", "test"))
 
     def surely_harder(easy: dict, hard: dict, split: str) -> bool:
-        low, high = easy[split]["interval"]["low"], hard[split]["interval"]["high"]
+        low, high = easy[split]["intervals"]["iou"]["low"], hard[split]["intervals"]["iou"]["high"]
         return low is not None and high is not None and low - high > by["far_iou"]
 
     def gaps(split: str) -> list[float]:
@@ -174,12 +239,24 @@ def table(results: dict, task: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def all_scores(results: dict) -> pd.DataFrame:
+    """Every score of every run, a row for each run and split: val, test, and test_without_leaked."""
+    rows = []
+    for name, run in results["runs"].items():
+        for split in ("val", "test", "test_without_leaked"):
+            flat = pd.json_normalize({key: value for key, value in run[split].items() if key != "intervals"}, sep="_")
+            rows.append({"run": name, "split": split} | flat.iloc[0].to_dict())
+    return pd.DataFrame(rows)
+
+
 def write(results: dict) -> Path:
-    """Write results.json, tables/table{1,2,3}.csv and tables/conventions.csv; returns their folder."""
+    """Write results.json, and tables/table{1,2,3}.csv, scores.csv and conventions.csv; returns their folder."""
     folder = build_folder(results["preset"])
     for number, task in enumerate(("lung", "infection", None), start=1):
         with written(folder / "tables" / f"table{number}.csv") as temporary:
             table(results, task).to_csv(temporary, index=False)
+    with written(folder / "tables" / "scores.csv") as temporary:
+        all_scores(results).to_csv(temporary, index=False)
     (folder / "tables" / "conventions.csv").unlink(missing_ok=True)
     if results["conventions"]:
         with written(folder / "tables" / "conventions.csv") as temporary:
@@ -195,8 +272,9 @@ def _run(experiment: Experiment) -> dict:
     best = summary["best_epoch"]
     kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
     for split in ("val", "test"):
-        interval = statistics.mean_interval(metrics.film_iou(_rows(experiment, split)))
-        kept[split] = summary[split] | {"interval": interval}
+        scores = film_scores(_rows(experiment, split))
+        scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
+        kept[split] = summary[split] | {"intervals": {name: statistics.mean_interval(scores[name]) for name in scores}}
     return kept | {
         "task": experiment.task,
         "loss": experiment.loss,
@@ -212,9 +290,16 @@ def _rows(experiment: Experiment, split: str, controls: bool = False) -> pd.Data
     return rows[controls | ~rows["control"]]
 
 
+def calibration_bins(experiment: Experiment, split: str) -> dict[str, np.ndarray]:
+    """What evaluate() kept for calibration of a split's films, in the order of its rows, control films left out, by region."""
+    kept = np.load(experiment.folder / "calibration.npz")
+    control = _rows(experiment, split, controls=True)["control"].to_numpy()
+    return {name.split("_")[1]: kept[name][~control] for name in kept.files if name.startswith(f"{split}_")}
+
+
 def _conventions(experiments: list[Experiment]) -> dict | None:
     """The infection runs with BCE+IoU under each convention, on validation films as in the reference; None without controls."""
-    named = {run.name: run for run in experiments}
+    named = {run.name: run for run in reversed(experiments)}  # of several seeds the first
     name = RUNS["infection", "bce_iou"]
     trained = {"without controls": named[name]}
     if f"{name}-controls" in named:

@@ -22,18 +22,38 @@ def batches(pack: Pack, rows: np.ndarray, size: int, device: torch.device) -> It
 
 
 @torch.inference_mode()
+def predictions(
+    network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """What the network says of the pack's `rows`, a batch at a time: row numbers (B,), logits and masks (B, 1, H, W)."""
+    network.eval()
+    size = experiment.batch
+    for start, (images, masks) in zip(range(0, len(rows), size), batches(pack, rows, size, device)):
+        with autocast(experiment, device):
+            logits = network(images.to(memory_format=torch.channels_last))
+        yield rows[start : start + size], logits, masks
+
+
+@torch.inference_mode()
 def score(
     network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device
 ) -> pd.DataFrame:
     """One row for each film of the pack's `rows`: split, class, control, name, the counts of `metrics.count`, its loss."""
-    network.eval()
-    parts = []
-    for images, masks in batches(pack, rows, experiment.batch, device):
-        with autocast(experiment, device):
-            logits = network(images.to(memory_format=torch.channels_last))
-        loss = losses.film_losses(experiment.loss, experiment.alpha, logits, masks)
-        parts.append(metrics.count(logits, masks) | {"loss": loss})
+    found = predictions(network, pack, rows, experiment, device)
+    return table(pack, rows, [film_counts(experiment, logits, masks) for _, logits, masks in found])
+
+
+def film_counts(experiment: Experiment, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """The counts of `metrics.count` and the loss of each film; (B, 1, H, W) -> tensors (B,)."""
+    loss = losses.film_losses(experiment.loss, experiment.alpha, logits, masks)
+    return metrics.count(logits, masks) | {"loss": loss}
+
+
+def table(pack: Pack, rows: np.ndarray, parts: list[dict[str, Tensor]]) -> pd.DataFrame:
+    """The batches' columns put together, behind split, class, control and name of the pack's `rows`."""
     columns = {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+    # As float64 a value is the same number after it was written to a CSV file and read again.
+    columns = {name: column.astype(float) if column.dtype.kind == "f" else column for name, column in columns.items()}
     films = pack.samples.loc[rows, ["split", "class", "control", "name"]].reset_index(drop=True)
     return films.assign(**columns)
 

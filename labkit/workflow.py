@@ -11,7 +11,7 @@ import nbformat
 
 from labkit import dataset, store
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, load_all, require_runs
+from labkit.experiment import Experiment, load_all, reference_runs
 from labkit.files import ROOT, build_folder, lock, read_json, shown
 
 
@@ -19,17 +19,17 @@ def report(preset: str, data: str = "") -> None:
     """Make the report of a preset: report/build/<preset>/report.pdf and report.html. Raises LabkitError if a step fails."""
     start = time.time()
     experiments = load_all(preset, data)
-    require_runs(experiments)
+    reference_runs(experiments)  # or an error
     # Experiments of a task share their pack: each is looked at once, whatever the number of experiments.
-    folder_of = {run.name: store.folder_of(store.root_of(run), run.task, run.size) for run in experiments}
-    shared = {folder_of[run.name]: run for run in experiments}
+    folder_of = {run.folder: store.folder_of(store.root_of(run), run.task, run.size) for run in experiments}
+    shared = {folder_of[run.folder]: run for run in experiments}
     for run in shared.values():
         dataset.index(store.root_of(run), run.task)  # all folders are looked at before the first film is packed
     held = lock(ROOT / ".labkit.lock", "another `make report`, or what one started,")
     # Packed here rather than in a job, for the progress bar and the messages about files.
     packs = {folder: store.load(run) for folder, run in shared.items()}
     for run in experiments:
-        _forget_other_films(run, packs[folder_of[run.name]])
+        _forget_other_films(run, packs[folder_of[run.folder]])
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all"]
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete", "--quiet", "all"]

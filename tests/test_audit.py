@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from labkit import audit, dataset, store
 
@@ -68,12 +68,32 @@ def test_equal_films_without_any_structure_are_found(home, copy):
     assert len(pairs) == 1 and pairs["exact"].all()
 
 
-def test_brightness(home, copy):
-    for path in dataset.index(copy, "lung").query("`class` == 'Normal'")["image"]:
+def test_brightness_and_letters_as_shortcuts(home, copy):
+    table = dataset.index(copy, "lung")
+    for path in table.query("`class` == 'Normal'")["image"]:
         Image.open(path).point(lambda value: value // 4).save(path)
-    table = audit.brightness(store.pack(copy, "lung", 64))
-    assert table.at["Normal", "auc"] == 0 and table.at["COVID-19", "auc"] > 0.5
-    assert table.at["Normal", "mean"] < 60
+    before = audit.shortcuts(store.pack(copy, "lung", 128))
+    assert before.at["Normal", "brightness_auc"] == 0 and before.at["COVID-19", "brightness_auc"] > 0.5
+    assert before.at["Normal", "brightness"] < 60 and (before["marked"] == 0).all()
+    assert (before["marks_auc"] == 0.5).all()
+    # A letter in the corner of every COVID-19 film, and nowhere else.
+    for path in table.query("`class` == 'COVID-19'")["image"]:
+        film = Image.open(path)
+        ImageDraw.Draw(film).text((8, 8), "R", fill=255, font=ImageFont.load_default(28))
+        film.save(path)
+    after = audit.shortcuts(store.pack(copy, "lung", 128))
+    assert after.at["COVID-19", "marked"] == 1 and after.at["COVID-19", "marks_auc"] == 1
+    assert after.at["Normal", "marked"] == 0
+
+
+def test_films_missing_of_the_whole_collection(home, tree):
+    pack = store.pack(tree, "infection", 64)
+    table = audit.missing(pack)
+    assert table.at["Train", "found"] == 24 and table.at["Train", "official"] == 1864 + 932 + 932
+    for task, total in (("lung", 33_920), ("infection", 5_826)):
+        counts = audit.OFFICIAL[task]
+        assert sum(counts[split] for split in dataset.SPLITS) == sum(counts[name] for name in dataset.CLASSES) == total
+    assert audit.summarise(pack)["official"] == 5_826
 
 
 def test_real_duplicates(home, real):
@@ -85,3 +105,9 @@ def test_real_duplicates(home, real):
     assert first["exact"] and first["across"] and first["mask_iou"] == pytest.approx(0.946, abs=5e-4)
     assert "COVID-19/covid_3155.png" in audit.leaked(pack, pairs)
     assert len(pairs) >= 6 and pairs["exact"].sum() == 1
+
+
+def test_real_letters(home, real):
+    """COVID-19 films carry fewer bright letters than the others, and are brighter: both tell them apart."""
+    table = audit.shortcuts(store.pack(real, "lung", 128))
+    assert table.at["COVID-19", "marks_auc"] < 0.4 and table.at["COVID-19", "brightness_auc"] > 0.7

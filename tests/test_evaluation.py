@@ -7,7 +7,7 @@ from PIL import Image
 
 from labkit import dataset, eda, metrics, store
 from labkit.errors import LabkitError
-from labkit.evaluation import SHOWN, evaluate, shown_films
+from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.experiment import load
 from labkit.hardware import device_of
 from labkit.scoring import score
@@ -25,7 +25,15 @@ def test_rows_then_summary(smoke):
         # The summary keeps the control films apart: the headline, MAE and loss are of COVID-19 films.
         told = dict(summary[split])
         assert told.pop("controls") == pytest.approx(metrics.control_scores(controls))
-        assert told == pytest.approx(metrics.summarise(rows[~rows["control"]])) and told["films"] == count
+        # calibration.npz has the films of the table, in its order.
+        kept = np.load(run.folder / "calibration.npz")
+        films = {region: kept[f"{split}_{region}"] for region in ("image", "lung")}
+        assert (films["image"][..., 0].sum(1) == rows["pixels"]).all()
+        assert (films["lung"][..., 0].sum(1) == rows["lung"]).all()
+        own = ~rows["control"].to_numpy()
+        assert told == summarise(rows[own], {region: counts[own] for region, counts in films.items()})
+        assert told["films"] == count and told["calibration"]["image"]["brier"] == pytest.approx(told["brier"])
+        assert told["severity"]["films"] == count
     best = fit(run).loc[summary["best_epoch"] - 1]
     assert summary["val"]["iou"] == best["iou"] and summary["val"]["loss"] == best["val_loss"]
 
@@ -52,12 +60,26 @@ def test_shown_films_grow_and_depend_on_films_alone(smoke):
         assert areas == sorted(areas) and areas[0] > 0
 
 
+def test_extreme_films():
+    film_iou = pd.Series([0.5, np.nan, 0.1, 0.9, 0.3, 0.7], index=[10, 11, 12, 13, 14, 15])
+    assert extreme_films(film_iou).tolist() == [12, 10, 13]
+    assert extreme_films(film_iou[:1]).tolist() == [10, 10, 10]
+
+
+def test_lung_runs_have_no_severity(smoke):
+    run = smoke("lung-bce", epochs=1)
+    summary = evaluate(run)
+    assert "severity" not in summary["test"] and list(summary["test"]["calibration"]) == ["image"]
+    assert len(np.load(run.folder / "extremes.npz")["images"]) == 3
+
+
 def test_order_and_batch_do_not_matter(smoke):
     run = smoke("lung-bce", epochs=1, precision="fp32")
     summary = evaluate(run)
     pack, device = store.load(run), device_of(run)
     one_by_one = run.model_copy(update={"batch": 1})
     rows = score(load_best(run, device), pack, pack.rows("Test")[::-1], one_by_one, device)
+    assert set(rows) <= set(pd.read_csv(run.folder / "test.csv"))
     for key in ("iou", "pooled_iou", "mae", "loss"):
         assert metrics.summarise(rows)[key] == pytest.approx(summary["test"][key], abs=1e-5)
 

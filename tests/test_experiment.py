@@ -34,7 +34,7 @@ def test_paper_preset_is_the_reference():
 
 @pytest.mark.parametrize("preset", ["smoke", "demo", "laptop", "paper"])
 def test_presets_have_the_four_runs_and_say_why(preset):
-    experiment.require_runs(load_all(preset))
+    experiment.reference_runs(load_all(preset))
     for knob in load_preset(preset).settings:
         lines = (experiment.PRESETS / f"{preset}.yml").read_text().splitlines()
         assert any(line.strip().startswith(f"{knob}:") and "#" in line for line in lines), f"{knob} has no reason"
@@ -86,11 +86,11 @@ def test_broken_preset_file(tmp_path, monkeypatch):
 
 def test_the_four_runs_are_what_their_names_say():
     runs = load_all("smoke")
-    experiment.require_runs(runs)
+    experiment.reference_runs(runs)
     for wrong in ({"task": "lung"}, {"loss": "bce"}, {"controls": True}):
         swapped = [*runs[:3], runs[3].model_copy(update=wrong)]
         with pytest.raises(LabkitError, match="smoke.yml: the report needs an experiment named infection-bce_iou"):
-            experiment.require_runs(swapped)
+            experiment.reference_runs(swapped)
 
 
 def test_preset_errors_name_the_file(tmp_path, monkeypatch):
@@ -98,8 +98,11 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
     runs = "experiments: {a: {task: lung, loss: bce}}"
     for content, told in (
         (f"about: x\nsettings: {{epoch: 3}}\n{runs}", "a: epoch: there is no such knob"),
-        (f"about: x\nsettings: {{seed: 3}}\n{runs}", "settings: seed is not set by a preset"),
-        ("about: x\nexperiments: {a: {task: lung, loss: bce, seed: 1}}", "experiments: seed is not set by a preset"),
+        (f"about: x\nsettings: {{seed: 3}}\n{runs}", "settings: seed is not set by a preset's settings"),
+        (
+            "about: x\nexperiments: {a: {task: lung, loss: bce, seed: 1}}",
+            "experiments: seed is not set by a preset's settings",
+        ),
         ("about: x\nexperiments: {a: {task: lung}}", "a: loss: is missing"),
     ):
         (tmp_path / "mine.yml").write_text(content)
@@ -155,3 +158,16 @@ def test_notebook_without_history():
 def test_notebook_without_experiment_gets_all():
     runs = from_notebook(notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n"))
     assert runs == load_all("smoke")
+
+
+def test_seeds_of_a_preset(tmp_path, monkeypatch):
+    text = (experiment.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    (tmp_path / "many.yml").write_text(f"seeds: [3, 0]\n{text}")
+    runs = load_all("many")
+    assert [(run.name, run.seed) for run in runs[3:5]] == [("infection-bce_iou", 3), ("lung-bce", 0)] and len(runs) == 8
+    assert {run.seed for run in experiment.reference_runs(runs).values()} == {3}  # the first
+    for seeds, told in (("[1, 1]", "must differ"), ("[-1]", "seeds.0"), ("[]", "at least 1"), ("[x]", "valid integer")):
+        (tmp_path / "wrong.yml").write_text(f"seeds: {seeds}\n{text}")
+        with pytest.raises(LabkitError, match=told):
+            load_all("wrong")

@@ -33,6 +33,10 @@ def axes_are_named(figure):
             )
 
 
+def axes_are_named_below(figure):
+    assert all(panel.get_xlabel() for panel in figure.axes) and figure.axes[0].get_ylabel()
+
+
 def test_training_curves():
     runs = [(task, loss) for task in ("lung", "infection") for loss in ("bce", "bce_iou")]
     figure = figures.training_curves({run: history() for run in runs})
@@ -68,6 +72,57 @@ def test_predictions():
     assert titles == ["Film", "True mask", "BCE", "BCE + IoU"]
     assert len(figure.axes) == 12
     assert [figure.axes[4 * row + 3].texts[0].get_text() for row in range(3)] == ["0.25", "0.50", "1.00"]
+
+
+def test_reliability():
+    curve = {"share": np.full(15, 1 / 15), "probability": np.linspace(0, 1, 15), "frequency": np.linspace(0, 0.5, 15)}
+    two = {"bce": curve, "bce_iou": curve}
+    figure = figures.reliability({("lung", "image"): two, ("infection", "image"): two, ("infection", "lung"): two})
+    above, below = figure.axes[:3], figure.axes[3:]
+    assert [panel.get_title() for panel in above] == [
+        "(a) Lung, all pixels",
+        "(b) Infection, all pixels",
+        "(c) Infection, pixels of the true lung",
+    ]
+    for panel in above:
+        assert len(panel.lines) == 3 and panel.lines[1].get_xydata().tolist()[-1] == [1, 0.5]
+    assert all(panel.get_xlabel() == "Predicted probability" for panel in below)
+    assert [text.get_text() for text in figure.legends[0].texts] == ["calibrated", "BCE", "BCE + IoU"]
+
+
+def test_agreement():
+    shares = pd.DataFrame({"predicted": [0.2, 0.5, 0.9, np.nan], "true": [0.1, 0.6, 0.6, 0.5]})
+    figure = figures.agreement({"bce": shares, "bce_iou": shares[:1]})
+    axes_are_named_below(figure)
+    points = figure.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points, [[15, 10], [55, -10], [75, 30]])
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines]
+    spread = 1.96 * np.std([10, -10, 30], ddof=1)
+    np.testing.assert_allclose(heights, [10, 10 - spread, 10 + spread])
+    assert len(figure.axes[1].lines) == 1  # one film has no spread
+
+
+def test_iou_by_size():
+    rows = pd.DataFrame({"truth": [10, 50], "pixels": 100, "iou": [0.4, 0.8]})
+    thirds = [{"smallest": 0.1, "largest": 0.1, "mean": 0.4}, {"smallest": 0.5, "largest": 0.5, "mean": 0.8}]
+    figure = figures.iou_by_size(
+        {"lung": {"bce": rows}, "infection": {"bce": rows}}, dict.fromkeys(("lung", "infection"), {"bce": thirds})
+    )
+    axes_are_named_below(figure)
+    panel = figure.axes[1]
+    assert panel.collections[0].get_offsets().tolist() == [[10, 0.4], [50, 0.8]]
+    assert [line.get_ydata()[0] for line in panel.lines] == [0.4, 0.8]
+
+
+def test_extremes():
+    images, masks = np.full((3, 16, 16), 90, np.uint8), np.zeros((3, 16, 16), np.uint8)
+    masks[:, 4:9, 4:9] = 1
+    films = {"images": images, "masks": masks, "probabilities": masks * 0.8, "iou": np.array([0.1, 0.5, 0.9])}
+    nothing = films | {"probabilities": masks * 0.0}
+    figure = figures.extremes({("lung", "bce"): films, ("infection", "bce_iou"): nothing})
+    assert [panel.get_title() for panel in figure.axes[:3]] == ["Worst", "Median", "Best"]
+    assert [panel.texts[0].get_text() for panel in figure.axes[:3]] == ["0.10", "0.50", "0.90"]
+    assert [len(panel.collections) for panel in figure.axes] == [2] * 3 + [1] * 3  # outlines
 
 
 def test_exploratory_pictures(packs):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import conventions, figures, files, report, results, statistics, store
+from labkit import boundary, conventions, figures, files, report, results, statistics, store
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 
@@ -25,9 +25,39 @@ def scores(iou, mae, empty=0.0):
         "empty_predictions": empty,
         "films": 9,
         "left_out": 0,
-        "interval": {"low": iou - 0.005, "high": iou + 0.005},
-        "leaked": 0,
-        "iou_without_leaked": iou,
+        "dice": 2 * iou / (1 + iou),
+        "pooled_dice": 2 * (iou + 0.02) / (1.02 + iou),
+        "hd95": 7.6,
+        "asd": 1.5,
+        "surface_dice": 0.91,
+        "calibration": {
+            "image": {"ece": 0.0123, "brier": 0.0234, "excess": 0.051},
+            "lung": {"ece": 0.1, "brier": 0.2, "excess": 0.05},
+        },
+        "severity": {
+            "films": 9,
+            "mae": 0.08,
+            "bias": -0.021,
+            "low": -0.2,
+            "high": 0.158,
+            "same_grade": 0.7,
+            "kappa": 0.8,
+        },
+        "intervals": {
+            name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9}
+            for name in (
+                "iou",
+                "dice",
+                "soft_iou",
+                "sensitivity",
+                "precision",
+                "specificity",
+                "mae",
+                "hard_mae",
+                "brier",
+            )
+            + boundary.COLUMNS
+        },
         "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
 
@@ -36,6 +66,8 @@ def compared(**given):
     """BCE+IoU against BCE, each as the interval of the difference; the reference's findings where nothing is given."""
     intervals = {"lung_iou": (-0.01, 0.01), "lung_mae": (-0.006, -0.002)}
     intervals |= {"infection_iou": (0.3, 0.4), "infection_mae": (-0.02, -0.01)}
+    intervals |= {"lung_brier": (-0.01, 0.01), "infection_brier": (0.01, 0.02)}
+    intervals |= {"lung_hd95": (-1.0, 1.0), "infection_hd95": (-9.0, -3.0)}
     found = {"lung": {}, "infection": {}}
     for name, (low, high) in (intervals | given).items():
         task, score = name.split("_")
@@ -60,6 +92,9 @@ def runs_of(**given):
             "test": scores(*values[name.replace("-", "_")]),
             "parameters": 8044545,
             "training_seconds": 60.0,
+            "leaked": 0,
+            "test_without_leaked": scores(*values[name.replace("-", "_")]),
+            "by_size": [{"smallest": 0.1, "largest": 0.2, "mean": 0.31, "low": 0.2, "high": 0.4, "count": 3}] * 3,
         }
         for name in RUN_NAMES
     }
@@ -84,6 +119,10 @@ def test_verdicts_on_the_references_own_numbers():
         "lung_mae": "lower",
         "infection_iou": "higher",
         "infection_mae": "lower",
+        "lung_brier": "none",
+        "infection_brier": "higher",
+        "lung_hd95": "none",
+        "infection_hd95": "lower",
         "bce_all_zero": True,
         "infection_harder": True,
         "tasks_matter_more": True,
@@ -115,6 +154,26 @@ TURNED = {
         {"intervals": {"infection_iou": (-0.02, -0.01)}},
         "For infections it is the better choice here by its overlap",
         "For infections it is the worse choice here by its overlap",
+    ),
+    "lung_brier": (
+        {"intervals": {"lung_brier": (-0.02, -0.01)}},
+        "On lungs no difference in the Brier score was found",
+        "On lungs BCE+IoU has the lower (better) Brier score",
+    ),
+    "infection_brier": (
+        {"intervals": {"infection_brier": (-0.01, 0.02)}},
+        "On infections BCE+IoU has the higher (worse) Brier score",
+        "On infections no difference in the Brier score was found",
+    ),
+    "lung_hd95": (
+        {"intervals": {"lung_hd95": (1.0, 2.0)}},
+        "(BCE+IoU) off in the mean, and no difference in HD95 was found",
+        "On lungs the outlines are 1.5 (BCE) and 1.5 pixels (BCE+IoU) off in the mean, and BCE+IoU has the higher HD95",
+    ),
+    "infection_hd95": (
+        {"intervals": {"infection_hd95": (-1.0, 2.0)}},
+        "(BCE+IoU) off in the mean, and BCE+IoU has the lower HD95",
+        "On infections the outlines are 1.5 (BCE) and 1.5 pixels (BCE+IoU) off in the mean, and no difference in HD95",
     ),
     "bce_all_zero": (
         {"infection_bce": (0.01, 0.05, 0.1)},
@@ -192,7 +251,7 @@ def test_much_harder_goes_by_intervals():
     runs = runs_of(infection_bce_iou=(0.8, 0.04, 0))
     histories = {"infection-bce_iou": pd.DataFrame({"iou": [0.1, 0.2]})}
     assert results.verdicts(runs, histories, masks(), compared())["infection_harder"]
-    runs["infection-bce_iou"]["test"]["interval"]["high"] = 0.87  # the lungs' lower end is .9517
+    runs["infection-bce_iou"]["test"]["intervals"]["iou"]["high"] = 0.87  # the lungs' lower end is .9517
     assert not results.verdicts(runs, histories, masks(), compared())["infection_harder"]
 
 
@@ -200,6 +259,13 @@ def test_comparisons_pair_the_same_films():
     def rows(ious, names):
         inside = np.round(np.array(ious) * 100)
         columns = {"intersection": inside, "union": 100, "truth": 100, "pixels": 200, "absolute_error": 100 - inside}
+        columns |= {
+            "predicted": inside,
+            "squared_error": 100 - inside,
+            "soft_intersection": inside,
+            "probability": inside,
+        }
+        columns |= {"hd95": 200 - inside, "asd": 1.0, "surface_dice": 1.0}
         return pd.DataFrame({"class": "COVID-19", "name": names, **columns})
 
     names = [f"film {number}" for number in range(12)]
@@ -211,7 +277,8 @@ def test_comparisons_pair_the_same_films():
     assert infection["mean"] == pytest.approx(0.1) and infection["verdict"] == "higher"
     assert infection["low"] == pytest.approx(infection["high"])  # film by film the difference is always the same
     assert lung["verdict"] == "none" and lung["low"] < 0 < lung["high"]
-    assert found["infection"]["mae"]["verdict"] == "lower"
+    for score in ("mae", "brier", "hd95"):
+        assert found["infection"][score]["verdict"] == "lower", score
     assert infection["p_adjusted"] >= infection["p"]
 
 
@@ -219,7 +286,7 @@ def test_comparisons_pair_the_same_films():
 def project(tmp_path, monkeypatch):
     """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
     shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
-    for name in ("eda_area", "eda_where", "fig1", "fig2", "fig3"):
+    for name in ("eda_area", "eda_where", *(f"fig{number}" for number in range(1, 8))):
         figures.save(figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
     plt.close("all")
     task = {
@@ -227,7 +294,8 @@ def project(tmp_path, monkeypatch):
         "fingerprint": "0123",
     }
     audit = {"films": 9, "pairs": 1, "exact": 1, "across": 1, "leaked": [], "tiny": 0, "specks": 2, "outside": 0}
-    audit |= {"brightness": {"COVID-19": {"mean": 140.0, "auc": 0.7}, "Normal": {"mean": 120.0, "auc": 0.3}}}
+    shortcut = {"brightness": 130.0, "brightness_auc": 0.7, "marked": 0.2, "marks_auc": 0.6}
+    audit |= {"official": 100, "shortcuts": {"COVID-19": shortcut, "Normal": shortcut}}
     task |= {
         "controls": 9,
         "audit": audit,
@@ -242,6 +310,10 @@ def project(tmp_path, monkeypatch):
         "phantom": False,
         "data": "covidqu",
         "reduction": "mean of a test",
+        "tolerance": 2.0,
+        "size": "256",
+        "spread": None,
+        "consistency": {"pairs": 8, "pooled": 0, "per_image": 7},
         "films": {"lung": task, "infection": task},
         "settings": [{"label": "epochs", "reference": "10", "lung": "7", "infection": "8"}],
         "runs": runs_of(),
@@ -305,12 +377,16 @@ def test_numbers_come_from_the_results(project):
 
 
 def test_leaks_are_told(project):
-    assert project().count("No scored test film stands in another split.") == 2
+    text = project()
+    assert text.count("No scored test film stands in another split.") == 2
+    assert "The same without the test films" not in text
     runs = runs_of()
-    runs["infection-bce_iou"]["test"] |= {"leaked": 2, "iou_without_leaked": 0.3456}
+    runs["infection-bce_iou"]["leaked"] = 2
+    runs["infection-bce_iou"]["test_without_leaked"]["iou"] = 0.3456
     text = project(runs=runs)
     assert "2 scored test films stand in another split too; without them, the test IoU of BCE+IoU is 0.346" in text
-    runs["infection-bce_iou"]["test"]["iou_without_leaked"] = None
+    assert "The same without the test films that also stand in another split" in text
+    runs["infection-bce_iou"]["test_without_leaked"]["iou"] = None
     assert "without them there is none left to score" in project(runs=runs)
     assert "pairs show" not in text and "1 pair shows the same picture" in text
 
@@ -318,13 +394,14 @@ def test_leaks_are_told(project):
 def test_structure_of_the_page(project):
     text = project()
     page = project.page.read_text()
-    sections = ["Introduction", "Exploratory Data Analysis", "Methods", "Results", "Discussion", "Conclusion"]
+    sections = ["Introduction", "Exploratory Data Analysis", "Methods", "Results"]
+    sections += ["Results Beyond the Reference", "Discussion", "Conclusion"]
     assert re.findall(r"<h2[^>]*>[IV]+\. ([^<]+)</h2>", page) == sections
-    assert len(re.findall(r"<figure[^>]*><table>", page)) + len(re.findall(r"</figcaption><table>", page)) == 4
-    assert [f"Table {number}:" in text for number in ("I", "II", "III", "IV")] == [True] * 4
-    assert [f"Fig. {number}:" in text for number in ("A1", "A2", "1", "2", "3")] == [True] * 5
+    assert len(re.findall(r"<figure[^>]*><table>", page)) + len(re.findall(r"</figcaption><table>", page)) == 6
+    assert [f"Table {number}:" in text for number in ("I", "II", "III", "IV", "V", "VI")] == [True] * 6
+    assert [f"Fig. {number}:" in text for number in ("A1", "A2", *"1234567")] == [True] * 9
     assert "<math" in page and 'class="equation"' in page and "(1)" in text
-    assert page.count("<img") == 5 and page.count('alt="') == 5 and 'src="http' not in page
+    assert page.count("<img") == 9 and page.count('alt="') == 9 and 'src="http' not in page
     assert "viewport" in page and "max-width" in page
     assert "Synthetic data" not in text
 
@@ -335,7 +412,10 @@ def test_phantoms_are_announced_and_settings_told(project):
     assert "epochs 10 7 8" in text
     # With the reference's own settings there is no such table, and the text says so.
     text = project(settings=[])
-    assert "Table IV" not in text and "All settings here are the reference's" in text.replace("’", "'")
+    assert (
+        "Settings that differ from the reference" not in text
+        and "All settings here are the reference's" in text.replace("’", "'")
+    )
 
 
 def test_guards(project):
@@ -449,10 +529,80 @@ def test_section_on_conventions(project):
     assert extra["anchor_without_controls"] == pytest.approx(0.66)
     found = conventions.compare({"without controls": convention_rows()}, REPORTED) | extra
     text = project(conventions=found)
-    assert "D. What the Reported Score May Mean" in text and "That is near" in text
+    assert "E. What the Reported Score May Mean" in text and "That is near" in text
     assert "scored on COVID-19 films, per-image mean, empty truths left out: 0.0 % off" in text
     far = (
         conventions.compare({"without controls": convention_rows()}, {"iou": 0.9, "mae": 0.9, "val_loss": 0.9}) | extra
     )
     assert "no convention tried here fits" in project(conventions=far)
     assert "What the Reported Score May Mean" not in project()
+
+
+def test_spread_over_seeds(monkeypatch, project):
+    ious = {
+        ("infection-bce", 0): 0.5,
+        ("infection-bce", 4): 0.6,
+        ("infection-bce_iou", 0): 0.7,
+        ("infection-bce_iou", 4): 0.64,
+    }
+    given = {"lung-bce": 0.9, "lung-bce_iou": 0.9}
+    monkeypatch.setattr(
+        results,
+        "evaluate",
+        lambda run: {"test": {"iou": ious.get((run.name, run.seed), given.get(run.name)), "mae": 0.1}},
+    )
+    experiments = [run.model_copy(update={"seed": seed}) for seed in (0, 4) for run in load_all("smoke")]
+    found = results.spread(experiments)
+    assert found["seeds"] == [0, 4]
+    assert found["runs"]["infection-bce"]["iou"] == pytest.approx(
+        {"mean": 0.55, "deviation": 0.1 / 2**0.5, "low": 0.5, "high": 0.6}
+    )
+    assert found["gains"]["infection"]["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2)
+    assert found["gains"]["lung"]["iou"]["deviation"] == 0
+    assert results.spread(load_all("smoke")) is None
+    text = project(spread=found)
+    assert "Each run was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
+    assert "2 seeds a run" in text and "One seed a run" not in text
+    assert "One seed a run" in project() and "Spread Between Trainings" not in project()
+
+
+def test_thirds_by_size():
+    truth = np.array([50, 10, 0, 30, 40, 20, 60])
+    rows = pd.DataFrame({"truth": truth, "pixels": 100, "intersection": truth / 2, "union": np.maximum(truth, 1)})
+    thirds = results.by_size(rows)
+    assert [(third["smallest"], third["largest"], third["count"]) for third in thirds] == [
+        (0.1, 0.2, 2),
+        (0.3, 0.4, 2),
+        (0.5, 0.6, 2),
+    ]
+    assert all(third["mean"] == pytest.approx(0.5) for third in thirds)
+    assert len(results.by_size(rows[1:2])) == 1
+
+
+def test_own_scores_pass_the_check_of_conventions():
+    assert results.consistency(runs_of()) == {"pairs": 8, "pooled": 0, "per_image": 0}
+    runs = runs_of()
+    runs["lung-bce"]["test"]["dice"] += 0.001
+    runs["lung-bce"]["val"]["pooled_dice"] += 0.001
+    assert results.consistency(runs) == {"pairs": 8, "pooled": 1, "per_image": 1}
+
+
+def test_all_scores_in_one_table(project):
+    table = results.all_scores(project.found).set_index(["run", "split"])
+    assert len(table) == 12 and table.at[("lung-bce", "test"), "calibration_image_ece"] == 0.0123
+    assert table.at[("infection-bce", "val"), "severity_kappa"] == 0.8 and "intervals_iou_low" not in table
+
+
+def test_a_small_preset_from_films_to_results(smoke, tree):
+    """collect() on real files: what is left out where films leak, and every number where the report looks for it."""
+    experiments = [smoke(name, epochs=1) for name in RUN_NAMES]
+    experiments = [run.model_copy(update={"name": name}) for run, name in zip(experiments, RUN_NAMES)]
+    found = results.collect(experiments)
+    for run in found["runs"].values():
+        assert run["leaked"] == 0
+        whole = {name: value for name, value in run["test"].items() if name not in ("controls", "intervals")}
+        assert run["test_without_leaked"] == whole
+        assert run["test"]["intervals"]["hd95"]["mean"] == pytest.approx(run["test"]["hd95"])
+        assert run["test"]["intervals"]["brier"]["mean"] == pytest.approx(run["test"]["calibration"]["image"]["brier"])
+    assert found["consistency"]["pooled"] == 0 and found["spread"] is None
+    assert results.write(found).joinpath("tables", "scores.csv").is_file()

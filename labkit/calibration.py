@@ -1,0 +1,52 @@
+"""Do probabilities mean what they say? Of the pixels called infected with probability 0.7, are 70 % infected?"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BINS = 15  # equal parts of [0, 1]
+SUMS = ("pixels", "probability", "true", "squared_error")
+
+
+def bins(logits: Tensor, truth: Tensor, region: Tensor) -> np.ndarray:
+    """Pixels of each film sorted by probability; tensors (B, 1, H, W), truth and region 0 or 1 -> float64 (B, BINS, 4).
+
+    For each of BINS equal parts of [0, 1], over the pixels of the region (1 in it): how many there are, and the sums of
+    their probability p, of their truth g, and of (p - g)^2.
+    """
+    probability, truth, region = (part.flatten(1).double() for part in (logits.float().sigmoid(), truth, region))
+    number = (probability * BINS).long().clamp(max=BINS - 1)
+    sums = torch.zeros(len(logits), BINS, len(SUMS), dtype=torch.float64, device=logits.device)
+    for place, value in enumerate((torch.ones_like(truth), probability, truth, (probability - truth).square())):
+        sums[:, :, place].scatter_add_(1, number, value * region)
+    return sums.cpu().numpy()
+
+
+def curve(films: np.ndarray) -> dict[str, np.ndarray]:
+    """The reliability diagram of films' `bins` (N, BINS, 4): arrays (BINS,), NaN for a part of [0, 1] without pixels.
+
+    `share` of all pixels that lie in the part; their mean `probability`; the `frequency` with which they are true.
+    """
+    pixels, probability, true, _ = films.sum(0).T
+    with np.errstate(invalid="ignore"):
+        return {"share": pixels / pixels.sum(), "probability": probability / pixels, "frequency": true / pixels}
+
+
+def summarise(films: np.ndarray) -> dict[str, float | None]:
+    """Scores of films' `bins` (N, BINS, 4), over all their pixels; None where there is no pixel.
+
+    `ece`, the expected calibration error: the mean distance of a pixel's probability from the frequency of its part,
+    taken part by part (Naeini et al., AAAI 2015; of the probability of the mask, as for any binary outcome). `brier`: the
+    mean squared error of the probability (Brier, Monthly Weather Review 78, 1950). Both in [0, 1]. `excess`: the mean
+    probability minus the true share among pixels called inside (the parts from 0.5 on); over-confident if above 0.
+    """
+    pixels, probability, true, squared = films.sum(0).T
+    if not pixels.sum():
+        return {"ece": None, "brier": None, "excess": None}
+    inside = np.arange(BINS) >= BINS / 2  # BINS is odd: the part that holds 0.5 is left out
+    called = pixels[inside].sum()
+    return {
+        "ece": float(np.abs(probability - true).sum() / pixels.sum()),
+        "brier": float(squared.sum() / pixels.sum()),
+        "excess": float((probability - true)[inside].sum() / called) if called else None,
+    }
