@@ -4,7 +4,7 @@ DATA ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PRESET DATA
 
-.PHONY: help report test lab
+.PHONY: help report test bench lab
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -18,6 +18,9 @@ report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
 	@.venv/bin/python -m pytest
 	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
+
+bench: .venv/ready  ## measure speed into bench/RESULTS.md (half an hour or more); ONLY='step epoch' names some
+	@.venv/bin/python bench/run.py $(ONLY)
 
 lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import code, losses, metrics, provenance, store
 from labkit.augment import augment
@@ -70,7 +70,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     try:
         for epoch in range(len(history) + 1, experiment.epochs + 1):
             start, lr = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
-            train_loss = _train_epoch(state, pack, train_rows, experiment, epoch, device)
+            train_loss = train_epoch(state, pack, train_rows, epoch)
             rows = score(state.network, pack, val_rows, experiment, device)
             values = [train_loss, float(rows["loss"].mean()), metrics.mae(rows), metrics.iou(rows), lr]
             if not np.isfinite(values).all():
@@ -111,7 +111,7 @@ class Trainee:
 
     def __init__(self, experiment: Experiment, device: torch.device):
         torch.manual_seed(experiment.seed)  # the initial weights
-        self.device = device
+        self.experiment, self.device = experiment, device
         self.network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay
@@ -120,6 +120,17 @@ class Trainee:
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=experiment.patience, factor=experiment.factor
         )
+
+    def step(self, images: Tensor, masks: Tensor) -> Tensor:
+        """One step down the gradient on a batch, (B, 1, H, W); returns its films' losses (B,), from before the step."""
+        with autocast(self.experiment, self.device):
+            logits = self.network(images.to(memory_format=torch.channels_last))
+        film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks)
+        self.optimizer.zero_grad()
+        film_losses.mean().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
+        self.optimizer.step()
+        return film_losses.detach()
 
     def parts(self) -> dict:
         return {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
@@ -134,28 +145,20 @@ class Trainee:
         return saved["history"]
 
 
-def _train_epoch(
-    state: Trainee, pack: Pack, rows: np.ndarray, experiment: Experiment, epoch: int, device: torch.device
-) -> float:
-    """One pass over the training films in a new order; returns the mean of the films' losses.
+def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> float:
+    """One pass over the pack's `rows` in a new order, augmented; returns the mean of the films' losses.
 
     Order and augmentation come from a generator made from seed and epoch, so that an epoch is the same whether the
     training was interrupted before it or not.
     """
+    experiment, device = state.experiment, state.device
     random = torch.Generator().manual_seed(experiment.seed * 100_003 + epoch)
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
     total = torch.zeros((), device=device)
     for images, masks in batches(pack, order, experiment.batch, device):
-        images, masks = augment(images, masks, experiment, random)
-        with autocast(experiment, device):
-            logits = state.network(images.to(memory_format=torch.channels_last))
-        film_losses = losses.film_losses(experiment.loss, experiment.alpha, logits, masks)
-        state.optimizer.zero_grad()
-        film_losses.mean().backward()
-        nn.utils.clip_grad_norm_(state.network.parameters(), experiment.clip)
-        state.optimizer.step()
-        total += film_losses.detach().sum()
+        # Summed on the device: asking for each loss would make a GPU wait.
+        total += state.step(*augment(images, masks, experiment, random)).sum()
     return float(total / len(rows))
 
 

@@ -37,10 +37,10 @@ def project(tmp_path_factory):
     return root
 
 
-def planned(project) -> dict[str, int]:
+def planned(project, preset="smoke") -> dict[str, int]:
     """The jobs that Snakemake would run now, by rule."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
-    command += ["--dry-run", "--quiet", "rules", "--config", 'preset="smoke"', 'data=""']
+    command += ["--dry-run", "--quiet", "rules", "--config", f'preset="{preset}"', 'data=""']
     environment = os.environ | {"PYTHONPATH": str(project)}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -73,14 +73,15 @@ def test_everything_is_there(project):
     results = json.loads((build / "results.json").read_text())
     assert results["phantom"] and set(results["runs"]) == set(EXPERIMENTS)
     assert int(results["environment"]["threads"]) >= 1 and results["environment"]["commit"]
-    for number in (1, 2, 3):
-        assert (build / "tables" / f"table{number}.csv").is_file()
+    for name in ("table1", "table2", "table3", "scores"):
+        assert (build / "tables" / f"{name}.csv").is_file()
+    for number in range(1, 8):
         for ending in ("pdf", "svg", "png"):
             assert (project / "figures" / "smoke" / f"fig{number}.{ending}").stat().st_size > 1000
     for name in EXPERIMENTS:
         folder = project / "runs" / "smoke" / name / "seed0"
         wanted = {".lock", "experiment.json", "history.csv", "best.pt", "last.pt", "training.json"}
-        wanted |= {"val.csv", "test.csv", "evaluation.json", "samples.npz"}
+        wanted |= {"val.csv", "test.csv", "evaluation.json", "samples.npz", "extremes.npz", "calibration.npz"}
         assert {path.name for path in folder.iterdir()} == wanted
     said = (project / "said.txt").read_text()
     assert "lung-bce epoch 1/3" in said and "report.html are up to date" in said
@@ -92,6 +93,12 @@ def test_a_second_call_does_nothing(project):
     again = labkit(project, "report", "smoke")
     assert again.returncode == 0 and "epoch" not in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_seeds_are_runs_of_their_own(project):
+    text = (project / "workflow" / "presets" / "smoke.yml").read_text()
+    (project / "workflow" / "presets" / "thrice.yml").write_text(f"seeds: [0, 1, 2]\n{text}")
+    assert planned(project, "thrice") == {"eda": 1, "train": 12, "evaluate": 12, "figures": 1, "report": 1}
 
 
 @pytest.mark.parametrize(

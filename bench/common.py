@@ -1,0 +1,62 @@
+"""What the measurements share: variants timed in turns, films to time with, and a table of what came out."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit import losses
+from labkit.experiment import Experiment, load
+from labkit.model import ResidualUNet
+
+
+def interleave(variants: dict[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, np.ndarray]:
+    """Seconds of each variant in each round, arrays (rounds,): all variants once a round, in turn forwards and backwards.
+
+    A machine that is slow for a minute is slow for all of them, so the ratios of one round hold. `warm` rounds are not told.
+    """
+    seconds = {name: [] for name in variants}
+    for number in range(warm + rounds):
+        for name in list(variants)[:: 1 if number % 2 else -1]:
+            start = time.perf_counter()
+            variants[name]()
+            if number >= warm:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(slower: np.ndarray, faster: np.ndarray) -> str:
+    """How many times faster, in the median over rounds, with the smallest and the largest ratio."""
+    each = slower / faster
+    return f"{np.median(each):.2f} ({each.min():.2f} to {each.max():.2f})"
+
+
+def phantom(**knobs) -> Experiment:
+    """The demo preset's lung run with BCE+IoU on phantom films, with knobs changed."""
+    return load("demo", "lung-bce_iou", **knobs)
+
+
+def show(header: list[str], rows: list[list]) -> None:
+    """Print a Markdown table."""
+    for row in [header, ["---"] * len(header), *rows]:
+        print("|", " | ".join(str(cell) for cell in row), "|", flush=True)
+
+
+def plain_network(base: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """Our network and its optimizer as a PyTorch tutorial sets them up: float32, torch's default memory layout."""
+    torch.manual_seed(0)
+    network = ResidualUNet(base)
+    return network, torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-5)
+
+
+def plain_step(plain: tuple[torch.nn.Module, torch.optim.Optimizer], images: Tensor, masks: Tensor) -> None:
+    """The same step as Trainee.step on such a network."""
+    network, optimizer = plain
+    network.train()
+    loss = losses.bce_iou(network(images), masks).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()

@@ -1,0 +1,106 @@
+"""Packing films against only decoding their PNGs with as many threads; and the memory of packing 33,920 films.
+
+The many films are hard links to a few phantom films, so that the disk holds them. Memory is RssAnon, what the process keeps
+of its own: pages of the mapped arrays are the system's to drop, and are not counted.
+
+Aim: 90 % of decoding's speed, and constant memory.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from common import interleave, ratio, show
+from PIL import Image
+
+from labkit import dataset, phantom, store
+
+
+def anonymous_mb() -> float:
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 1024
+
+
+class Peak(threading.Thread):
+    """The largest RssAnon, in MB, while the block runs."""
+
+    def __enter__(self):
+        self.mb, self.over = anonymous_mb(), threading.Event()
+        self.start()
+        return self
+
+    def run(self):
+        while not self.over.wait(0.02):
+            self.mb = max(self.mb, anonymous_mb())
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+
+def speed(folder: Path) -> None:
+    root = folder / "films"
+    phantom.write_tree(root, films=400)
+    samples = dataset.index(root, "lung")
+
+    def decode(row: int):
+        for kind in ("image", "mask"):
+            np.asarray(Image.open(samples.at[row, kind]))
+
+    def decode_all():
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(decode, range(len(samples))))
+
+    def pack():
+        shutil.rmtree(store.folder_of(root, "lung", 256), ignore_errors=True)
+        store.pack(root, "lung", 256)
+
+    seconds = interleave({"packing": pack, "decoding": decode_all}, rounds=5)
+    films = len(samples)
+    show(
+        ["films", "packing at 256², films/s", "decoding alone, films/s", "packing's speed over decoding's"],
+        [
+            [
+                films,
+                *(f"{films / np.median(seconds[name]):.0f}" for name in seconds),
+                ratio(seconds["decoding"], seconds["packing"]),
+            ]
+        ],
+    )
+
+
+def memory(folder: Path, total: int = 33_920) -> None:
+    few = folder / "few"
+    phantom.write_tree(few, films=60)
+    samples = dataset.index(few, "lung")
+    rows = []
+    for films in (total // 16, total // 4, total):
+        root = folder / f"many{films}"
+        for number in range(films):
+            sample = samples.iloc[number % len(samples)]
+            for kind, name in (("image", "images"), ("mask", "lung masks")):
+                path = root / "Lung Segmentation Data" / sample["split"] / sample["class"] / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(sample[kind], path)
+        start = time.perf_counter()
+        with Peak() as peak:
+            store.pack(root, "lung", 256)
+        seconds = time.perf_counter() - start
+        rows.append([f"{films:,}", f"{seconds:.1f}", f"{films / seconds:.0f}", f"{peak.mb:.0f}"])
+        shutil.rmtree(store.folder_of(root, "lung", 256))
+        shutil.rmtree(root)
+    show(["films packed at 256²", "s", "films/s", "largest RssAnon, MB"], rows)
+
+
+if __name__ == "__main__":
+    sys.stderr = open(os.devnull, "w")  # progress bars
+    with tempfile.TemporaryDirectory(dir=store.ROOT / "data") as name:
+        speed(Path(name))
+        print()
+        memory(Path(name))

@@ -1,0 +1,108 @@
+"""Where the time of `make report` goes: stage by stage, notebooks against plain Python, imports, and rebuilds after an edit.
+
+Runs in a fresh clone of the last commit, with nothing built, so commit before. The set-up of .venv is not counted.
+
+Aims: 210 s, of which training 120; rebuilds 15, 3 and 2 s after an edit of figures.py, of report.typ and of nothing;
+labkit 1.5 s beyond torch; 3 s of overhead a notebook.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+from common import interleave, show
+
+from labkit.files import ROOT
+
+NOTEBOOKS = ("1_eda", "2_train", "3_evaluate", "4_figures")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "labkit"
+        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        environment = os.environ | {"PYTHONPATH": str(clone), "MPLBACKEND": "agg"}
+
+        def python(*arguments):
+            command = [sys.executable, *arguments]
+            subprocess.run(command, cwd=clone, env=environment, check=True, capture_output=True)
+
+        stages(clone, python)
+        rebuilds(clone, python)
+        imports(python)
+        notebooks(clone, python)
+
+
+def stages(clone: Path, python) -> None:
+    start = time.perf_counter()
+    python("-m", "labkit", "report", "demo")
+    total = time.perf_counter() - start
+    rows, counted, training = [], 0, 0
+    for path in sorted((clone / "runs" / "demo" / "notebooks").glob("*.ipynb")):
+        seconds = nbformat.read(path, as_version=4).metadata.papermill.duration
+        counted += seconds
+        rows.append([path.stem, f"{seconds:.1f}"])
+    for path in (clone / "runs" / "demo").glob("*/seed0/history.csv"):
+        training += pd.read_csv(path)["seconds"].sum()
+    rows += [["drawing and packing films, starting Snakemake and papermill, typst", f"{total - counted:.1f}"]]
+    rows += [["**all**", f"**{total:.1f}**"], ["of which epochs of training", f"{training:.1f}"]]
+    show(["stage of `make report` (demo)", "s"], rows)
+    print()
+
+
+def rebuilds(clone: Path, python) -> None:
+    rows = []
+    edits = {"nothing": None, "report/report.typ": "// an edit\n", "labkit/figures.py": "# an edit\n"}
+    for name, line in edits.items():
+        seconds = []
+        for number in range(3):
+            if line:
+                with open(clone / name, "a", encoding="utf-8") as file:
+                    file.write(line)
+            start = time.perf_counter()
+            python("-m", "labkit", "report", "demo")
+            seconds.append(time.perf_counter() - start)
+        rows.append([name, f"{np.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"])
+    show(["rebuild of demo after an edit of", "s"], rows)
+    print()
+
+
+def imports(python) -> None:
+    modules = "labkit.training, labkit.evaluation, labkit.results, labkit.figures"
+    variants = {
+        "torch": lambda: python("-c", "import torch"),
+        f"torch, {modules}": lambda: python("-c", f"import torch, {modules}"),
+        "labkit.workflow (what `make report` starts with)": lambda: python("-c", "import labkit.workflow"),
+    }
+    seconds = interleave(variants, rounds=5)
+    show(["import of", "s"], [[name, f"{np.median(values):.2f}"] for name, values in seconds.items()])
+    print()
+
+
+def notebooks(clone: Path, python) -> None:
+    rows = []
+    for name in NOTEBOOKS:
+        cells = nbformat.read(clone / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        code = "In = ['']\n" + "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        # Kept runs are not made again: both ways do the same work after the first.
+        (clone / f"{name}.py").write_text(code)
+        variants = {
+            "plain": lambda name=name: python(f"{name}.py"),
+            "papermill": lambda name=name: python(
+                "-m", "papermill", f"notebooks/{name}.ipynb", f"{name}-out.ipynb", "--no-progress-bar"
+            ),
+        }
+        seconds = interleave(variants, rounds=3)
+        overhead = seconds["papermill"] - seconds["plain"]
+        rows.append([name, *(f"{np.median(values):.1f}" for values in (*seconds.values(), overhead))])
+    show(["notebook (smoke, runs kept)", "plain Python, s", "papermill, s", "overhead, s"], rows)
+
+
+if __name__ == "__main__":
+    main()
