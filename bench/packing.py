@@ -8,7 +8,6 @@ Aim: 90 % of decoding's speed, and constant memory.
 
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -99,7 +98,6 @@ def memory(folder: Path, total: int = 33_920) -> None:
 
 
 if __name__ == "__main__":
-    sys.stderr = open(os.devnull, "w")  # progress bars
     with tempfile.TemporaryDirectory(dir=store.ROOT / "data") as name:
         speed(Path(name))
         print()

@@ -5,7 +5,18 @@ import hashlib
 from labkit.files import ROOT
 
 # experiment.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by value.
-TRAINING = ("dataset", "store", "augment", "model", "losses", "metrics", "hardware", "scoring", "training")
+TRAINING = (
+    "dataset",
+    "store",
+    "augment",
+    "model",
+    "losses",
+    "metrics",
+    "hardware",
+    "scoring",
+    "checkpoint",
+    "training",
+)
 JUDGED = ("boundary", "calibration", "severity")  # what a network is judged by after its training
 STAGES = {
     "eda": ("dataset", "store", "eda", "audit", "figures"),

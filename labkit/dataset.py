@@ -23,6 +23,7 @@ TREES = {"lung": "Lung Segmentation Data", "infection": "Infection Segmentation 
 # the other classes are controls, which a network may be trained with or scored on, and which are kept apart.
 CONTROLS = {"lung": (), "infection": CLASSES[1:]}
 OFFICIAL_SIDE = 256  # pixels
+MAX_SIDE = 4096  # pixels: larger files are refused before they are decoded, whatever their header promises
 PHANTOM_MARK = "PHANTOM.json"  # labkit.phantom leaves it at the root of a tree that it drew
 
 
@@ -35,7 +36,7 @@ def index(root: Path, task: str) -> pd.DataFrame:
     mask, or a split without films.
     """
     tree = find_tree(root, task)
-    rows, warnings = [], []
+    rows, notes = [], []
     for split in SPLITS:
         split_folder = _subfolder(tree, split)
         for category in CLASSES:
@@ -43,10 +44,10 @@ def index(root: Path, task: str) -> pd.DataFrame:
             folder = _subfolder(split_folder, category, required=False)
             films = _pngs(_subfolder(folder, "images")) if folder else {}
             if not films:
-                warnings.append(f"{shown(split_folder)}: no films of class {category}")
+                notes.append(f"{shown(split_folder)}: no films of class {category}")
                 continue
             if control and not _subfolder(folder, f"{task} masks", required=False):
-                warnings.append(f"{shown(folder)}: has no folder '{task} masks', so these control films are left out")
+                notes.append(f"{shown(folder)}: has no folder '{task} masks', so these control films are left out")
                 continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
@@ -56,11 +57,11 @@ def index(root: Path, task: str) -> pd.DataFrame:
                 rows.append((task, split, category, control, name, image, *masks_found))
             extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
             if extra:
-                warnings.append(f"{shown(folder)}: {extra} {task} masks belong to no film and are left out")
+                notes.append(f"{shown(folder)}: {extra} {task} masks belong to no film and are left out")
         if not any(row[1] == split and not row[3] for row in rows):
             raise LabkitError(f"{shown(split_folder)}: no films for the {task} task; expected PNGs in <class>/images/")
     table = pd.DataFrame(rows, columns=["task", "split", "class", "control", "name", "image", "mask", "lung"])
-    table.attrs["warnings"] = warnings
+    table.attrs["warnings"] = notes
     return table
 
 
@@ -79,17 +80,20 @@ def is_phantom(root: Path) -> bool:
     return (root / PHANTOM_MARK).is_file()
 
 
-def read_film(path: Path) -> np.ndarray:
-    """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square 8-bit grey PNG."""
-    return _read(path)
+def read_film(path: Path, notes: list[str] | None = None) -> np.ndarray:
+    """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square PNG of 8-bit grey values.
+
+    Grey values may be stored as colours (red = green = blue, nothing transparent): that is added to `notes`.
+    """
+    return _read(path, notes)
 
 
-def read_mask(path: Path, film: np.ndarray, control: bool = False) -> np.ndarray:
-    """A mask as uint8 (H, W), 0 outside and 1 inside.
+def read_mask(path: Path, film: np.ndarray, control: bool = False, notes: list[str] | None = None) -> np.ndarray:
+    """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` as for read_film.
 
     Raises LabkitError unless it fits the film and holds 0 and 255 only, and for a control film unless it is all black.
     """
-    mask = _read(path)
+    mask = _read(path, notes)
     if mask.shape != film.shape:
         raise LabkitError(
             f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same"
@@ -105,19 +109,35 @@ def read_mask(path: Path, film: np.ndarray, control: bool = False) -> np.ndarray
     return inside.view(np.uint8)
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path, notes: list[str] | None = None) -> np.ndarray:
     # Pillow rather than skimage.io: it tells format, mode and size from the header, before anything large is decoded.
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "L":
-                raise LabkitError(f"{shown(path)}: is a PNG of mode {image.mode}; convert it to 8-bit grey (mode L)")
             if image.width != image.height:
+                size = f"{image.width}x{image.height}"
+                raise LabkitError(f"{shown(path)}: is {size} pixels; films and masks must be square; crop or pad it")
+            if image.width > MAX_SIDE:
                 raise LabkitError(
-                    f"{shown(path)}: is {image.width}x{image.height} pixels; films and masks must be square"
+                    f"{shown(path)}: is {image.width} pixels a side; at most {MAX_SIDE} are read; make it smaller"
                 )
-            return np.asarray(image)
+            return np.asarray(image) if image.mode == "L" else _grey(image, path, notes)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({error}); replace or remove it") from None
+
+
+def _grey(image: Image.Image, path: Path, notes: list[str] | None) -> np.ndarray:
+    """The grey values of a PNG that stores them in another way. Raises LabkitError if it holds anything else."""
+    mode = image.mode
+    if mode not in ("1", "P", "LA", "RGB", "RGBA", "PA"):
+        raise LabkitError(f"{shown(path)}: is a PNG of mode {mode}; convert it to 8-bit grey (mode L)")
+    red, green, blue, opacity = (np.asarray(channel) for channel in image.convert("RGBA").split())
+    if not (red == green).all() or not (red == blue).all():
+        raise LabkitError(f"{shown(path)}: is a PNG of mode {mode} with colours; convert it to 8-bit grey (mode L)")
+    if not (opacity == 255).all():
+        raise LabkitError(f"{shown(path)}: is a PNG of mode {mode} with transparent pixels; convert it to mode L")
+    if notes is not None:
+        notes.append(f"{shown(path)}: stores grey values as mode {mode}; they are used as they are")
+    return red
 
 
 def _size(array: np.ndarray) -> str:

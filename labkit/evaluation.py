@@ -8,7 +8,7 @@ from torch import nn
 from labkit import boundary, calibration, metrics, provenance, severity, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import read_json, write_json, written
+from labkit.files import intact, read_json, sha256, write_json, written
 from labkit.hardware import device_of
 from labkit.model import parameter_count
 from labkit.scoring import film_counts, predictions, probabilities, table
@@ -30,7 +30,7 @@ def evaluate(experiment: Experiment) -> dict:
     history = fit(experiment, pack)
     folder, identity = experiment.folder, identity_of(experiment, pack, "evaluate")
     path = folder / "evaluation.json"
-    if path.is_file() and read_json(path)["identity"] == identity:
+    if intact(path) and read_json(path)["identity"] == identity:
         return read_json(path)
 
     device = device_of(experiment)
@@ -71,8 +71,9 @@ def evaluate(experiment: Experiment) -> dict:
                 names=pack.samples.loc[shown, "name"].to_numpy(str),
                 classes=pack.samples.loc[shown, "class"].to_numpy(str),
             )
-    write_json(path, summary)
-    return summary
+    names = ("val.csv", "test.csv", "calibration.npz", "samples.npz", "extremes.npz")
+    write_json(path, summary | {"files": {name: sha256(folder / name) for name in names}})
+    return read_json(path)
 
 
 def score_all(

@@ -1,10 +1,14 @@
 """Where things lie, and how a file is written so that no reader ever sees half of it."""
 
 import fcntl
+import glob
+import hashlib
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from labkit.errors import LabkitError
 
 # Relative paths that a user gives (DATA=..., data="...") count from here, whatever folder Jupyter was started in.
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,9 +20,10 @@ def resolve(path: str) -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path as it is shown to people: relative to the project's root where it lies inside."""
+    """A path as it is shown to people, on one line: relative to the project's root where it lies inside."""
     path = Path(path)
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    text = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def build_folder(preset: str) -> Path:
@@ -33,16 +38,29 @@ def written(path: Path):
     The rename is atomic, so `path` is either the old file or the whole new one, even after a crash.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays, for libraries that choose a format by it.
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead_writers(path)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LabkitError(f"{shown(path)}: cannot be written ({reason}); what was there before is untouched") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _forget_dead_writers(path: Path) -> None:
+    """Remove temporary files for `path` whose process was killed before it could."""
+    for left in path.parent.glob(f".*.{glob.escape(path.name)}"):
+        pid = left.name.split(".")[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            left.unlink(missing_ok=True)
 
 
 def lock(path: Path, holder: str) -> int:
@@ -60,13 +78,42 @@ def lock(path: Path, holder: str) -> int:
     return descriptor
 
 
+def sha256(path: Path) -> str:
+    """The checksum of a file's bytes, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def intact(path: Path) -> bool:
+    """Whether a JSON file is there and the files beside it have the checksums that its entry "files" gives."""
+    sums = read_json(path, {}).get("files")
+    if not sums:
+        return False
+    files = {path.parent / name: wanted for name, wanted in sums.items()}
+    return all(file.is_file() and sha256(file) == wanted for file, wanted in files.items())
+
+
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` as readable JSON. NaN is refused (ValueError): it is not JSON, and no result should hold one."""
+    """Write `content` as readable JSON with a checksum. NaN is refused (ValueError): no result should hold one."""
+    content = json.loads(json.dumps(content, allow_nan=False))
     with written(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(content | {"checksum": _checksum(content)}, indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path, instead: dict | None = None) -> dict:
+    """What `write_json` wrote. Where there is no such file, or a damaged one: `instead`, or LabkitError without it."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        # Files written by hand have no checksum.
+        if content.pop("checksum", None) not in (None, _checksum(content)):
+            raise ValueError("its checksum is wrong")
+        return content
+    except (OSError, ValueError, AttributeError) as error:
+        if instead is not None:
+            return instead
+        raise LabkitError(f"{shown(path)}: cannot be read ({error}); remove it and run again") from None
+
+
+def _checksum(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -333,7 +333,7 @@ def _distinct(environments: list[dict]) -> dict:
 def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:
     """What 1_eda wrote about the films of these runs; looked at again where it is missing, old, or about other films."""
     path = build_folder(experiments[0].preset) / "eda.json"
-    found = read_json(path) if path.is_file() else {}
+    found = read_json(path, {})
     for experiment in experiments:
         about, films = found.get(experiment.task, {}), runs[experiment.name]["fingerprint"]
         if (about.get("fingerprint"), about.get("size"), about.get("code")) != (films, experiment.size, HASHES["eda"]):

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, lock, read_json, resolve, shown, write_json
+from labkit.files import ROOT, intact, lock, read_json, resolve, sha256, shown, write_json, written
 
-VERSION = 2  # count up when what a pack holds changes, so that older ones are packed again
+VERSION = 3  # count up when what a pack holds changes, so that older ones are packed again
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,20 @@ def pack(root: Path, task: str, size: int) -> Pack:
 
 def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
     stamp, kept = _stamp(samples), folder / "stamp.txt"
-    about = read_json(folder / "pack.json") if (folder / "pack.json").is_file() else {"version": None}
-    if about["version"] != VERSION or not kept.is_file() or kept.read_text() != stamp:
+    about = read_json(folder / "pack.json", {"version": None})
+    if about["version"] == VERSION and not intact(folder / "pack.json"):
+        print(f"{shown(folder)}: is damaged; the films are packed again", flush=True)
+        about = {"version": None}
+    if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
         fingerprint = _fingerprint(samples)
         if about["version"] != VERSION or about["fingerprint"] != fingerprint:
             warnings = samples.attrs["warnings"] + _write(samples, task, size, folder)
-            about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings}
+            sums = {path.name: sha256(path) for path in sorted(folder.glob("*.npy"))}
+            about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings, "files": sums}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
-        kept.write_text(stamp)
+        with written(kept) as temporary:
+            temporary.write_text(stamp)
     return _open(folder, samples, task)
 
 
@@ -94,24 +99,24 @@ def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:
 def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[str]:
     """Decode, check and write all films; returns warnings about films that are used but look odd."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     kinds = ["images", "masks"] + ["lungs"] * (task != "lung")
     shape = (len(samples), size, size)
     try:
-        arrays = {kind: np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", np.uint8, shape) for kind in kinds}
-        odd_sizes, empty = [], []
+        folder.mkdir(parents=True)
+        arrays = {kind: _array(folder / f"{kind}.npy", shape) for kind in kinds}
+        odd_sizes, notes = [], []
 
         def one(row: int) -> None:
             sample = samples.iloc[row]
-            film = dataset.read_film(sample["image"])
+            film = dataset.read_film(sample["image"], notes)
             arrays["images"][row] = _resize(film, size, Image.Resampling.BOX)
             for kind in kinds[1:]:
                 path = sample["mask" if kind == "masks" else "lung"]
                 control = kind == "masks" and bool(sample["control"])
-                mask = dataset.read_mask(path, film, control)
+                mask = dataset.read_mask(path, film, control, notes)
                 arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
                 if not mask.any() and not control:
-                    empty.append(f"{shown(path)}: the mask is all black")
+                    notes.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(sample["image"])
 
@@ -121,14 +126,25 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
             list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
         for array in arrays.values():
             array.flush()
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise LabkitError(f"{shown(folder)}: cannot be written ({error.strerror or error}); free some space") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    warnings = sorted(empty)
+    warnings = sorted(notes)
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
     return warnings
+
+
+def _array(path: Path, shape: tuple[int, int, int]) -> np.memmap:
+    """A new array on disk. Its space is taken at once: a disk that fills up later would kill the process."""
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    with open(path, "r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
@@ -141,7 +157,13 @@ def _files(samples: pd.DataFrame) -> list[Path]:
 
 def _stamp(samples: pd.DataFrame) -> str:
     """A hash over each file's path, size and time of change: quick, and new whenever a file may have changed."""
-    described = [[str(path), (stat := os.stat(path)).st_size, stat.st_mtime_ns] for path in _files(samples)]
+    described = []
+    for path in _files(samples):
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None
+        described.append([str(path), stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
 
@@ -158,4 +180,4 @@ def _sha256(path: Path) -> bytes:
     try:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:
-        raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror})") from None
+        raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None

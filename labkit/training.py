@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labkit import code, losses, metrics, provenance, store
+from labkit import checkpoint, code, losses, metrics, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
-from labkit.files import lock, read_json, shown, write_json, written
+from labkit.files import intact, lock, read_json, sha256, shown, write_json, written
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet
 from labkit.scoring import batches, score
@@ -31,11 +31,13 @@ def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dic
 def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     """Train an experiment by the report's recipe (III-D) and return its history, a row an epoch.
 
-    Writes into experiment.folder: experiment.json (identity, environment), history.csv, last.pt after each epoch, best.pt
-    at each new best validation IoU, and training.json once all epochs are done. A training that is done is not done
-    again; an interrupted one goes on where it was, to the same result as without the interruption. One whose knobs,
-    films or code have changed starts anew. Prints a line an epoch. Two trainings of one run at once: the second waits.
-    `pack`: the experiment's films, if they are open already.
+    Writes into experiment.folder: experiment.json (identity, environment); after each epoch history.csv and last.pt, which
+    holds all there is to go on with, and previous.pt, the one before it; once all epochs are done best.pt, the network of
+    the best epoch, and training.json. A training that is done is not done again; an interrupted one goes on where it was,
+    to the same result as without the interruption. One whose knobs, films or code have changed starts anew. Prints a line
+    an epoch. Two trainings of one run at once: the second waits. `pack`: the experiment's films, if they are open already.
+
+    Raises LabkitError, which says what is kept, for Ctrl-C, a full disk, and numbers that are no longer finite.
 
     History columns: epoch from 1, train_loss (mean over the epoch's augmented films while the network learns), val_loss,
     mae, iou (metrics.REDUCTION), lr used in that epoch, seconds.
@@ -50,17 +52,18 @@ def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
 
 def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     folder, identity = experiment.folder, identity_of(experiment, pack)
-    known = read_json(folder / "experiment.json") if (folder / "experiment.json").is_file() else {"identity": None}
-    if known["identity"] == identity and (folder / "training.json").is_file():
+    known = read_json(folder / "experiment.json", {"identity": None})
+    if known["identity"] == identity and intact(folder / "training.json"):
         return pd.read_csv(folder / "history.csv")
     if known["identity"] != identity:
-        for name in ("training.json", "history.csv", "last.pt", "best.pt", "evaluation.json"):
+        for name in ("training.json", "history.csv", "last.pt", "previous.pt", "best.pt", "evaluation.json"):
             (folder / name).unlink(missing_ok=True)
 
     device = device_of(experiment)
     environment = provenance.environment(experiment, device)
     state = Trainee(experiment, device)
-    history = state.restore(folder / "last.pt")
+    state.restore(folder, identity)
+    history = state.history
     if history and known["environment"] != environment:
         print("this run goes on with another machine, thread count or code version than before: last digits may differ")
     write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
@@ -77,14 +80,18 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
                 raise LabkitError(_not_finite(experiment, epoch, values, rows))
             state.scheduler.step(values[1])
             history.append(dict(zip(HISTORY, [epoch, *values, round(time.perf_counter() - start, 3)])))
-            _save(folder, state, history)
+            if best_epoch(history) == epoch:
+                state.best = {name: value.clone() for name, value in state.network.state_dict().items()}
+            checkpoint.save(folder / "last.pt", state.saved(identity), keep=folder / "previous.pt")
+            _write_history(folder, history)
             print(_line(history, experiment), flush=True)
     except KeyboardInterrupt:
-        done = len(history)
-        kept = f"{done} of {experiment.epochs} epochs are kept in {shown(folder)}"
+        kept = f"{len(history)} of {experiment.epochs} epochs are kept in {shown(folder)}"
         raise LabkitError(f"interrupted: {kept}; run the same again to go on") from None
     _write_history(folder, history)
-    write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history)})
+    checkpoint.save(folder / "best.pt", {"network": state.best, "epoch": best_epoch(history)})
+    sums = {name: sha256(folder / name) for name in ("history.csv", "best.pt")}
+    write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history), "files": sums})
     return pd.DataFrame(history, columns=HISTORY)
 
 
@@ -94,20 +101,19 @@ def best_epoch(history: list[dict]) -> int:
 
 
 def load_best(experiment: Experiment, device: torch.device) -> ResidualUNet:
-    """The network of a finished training as it was in its best epoch."""
-    checkpoint = torch.load(experiment.folder / "best.pt", map_location=device, weights_only=True)
-    best = read_json(experiment.folder / "training.json")["best_epoch"]
-    if checkpoint["epoch"] != best:
-        raise LabkitError(
-            f"{shown(experiment.folder / 'best.pt')}: is not of epoch {best}, the best; remove the folder, train again"
-        )
+    """The network of a finished training as it was in its best epoch. Raises checkpoint.Damaged for a file that is not it."""
+    path = experiment.folder / "best.pt"
     network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)
-    network.load_state_dict(checkpoint["network"])
+    saved = checkpoint.load(path, device)
+    try:
+        network.load_state_dict(saved["network"])
+    except (KeyError, RuntimeError):
+        raise checkpoint.Damaged(f"{shown(path)}: does not hold a network of base {experiment.base}") from None
     return network
 
 
 class Trainee:
-    """All that changes while training: network, optimizer, scheduler."""
+    """All that changes while training: network, optimizer, scheduler, history, and the best network so far."""
 
     def __init__(self, experiment: Experiment, device: torch.device):
         torch.manual_seed(experiment.seed)  # the initial weights
@@ -120,57 +126,71 @@ class Trainee:
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, patience=experiment.patience, factor=experiment.factor
         )
+        self.history: list[dict] = []  # a row an epoch
+        self.best: dict[str, Tensor] = {}  # the network's state in its best epoch
 
-    def step(self, images: Tensor, masks: Tensor) -> Tensor:
-        """One step down the gradient on a batch, (B, 1, H, W); returns its films' losses (B,), from before the step."""
+    def step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """One step down the gradient on a batch, (B, 1, H, W); returns the films' losses (B,) and the gradient's norm."""
         with autocast(self.experiment, self.device):
             logits = self.network(images.to(memory_format=torch.channels_last))
         film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks)
         self.optimizer.zero_grad()
         film_losses.mean().backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
         self.optimizer.step()
-        return film_losses.detach()
+        return film_losses.detach(), norm
 
-    def parts(self) -> dict:
+    def saved(self, identity: dict) -> dict:
+        """What last.pt holds. Film order and augmentation are not in it: they follow from seed and epoch."""
+        states = {name: part.state_dict() for name, part in self._parts().items()}
+        return states | {"history": self.history, "best": self.best, "identity": identity}
+
+    def restore(self, folder: Path, identity: dict) -> None:
+        """Take over the state in last.pt, or, if that is damaged, in previous.pt; a fresh start where neither will do."""
+        for path in (folder / "last.pt", folder / "previous.pt"):
+            if not path.is_file():
+                continue
+            try:
+                saved = checkpoint.load(path, self.device)
+                if saved.get("identity") != identity:
+                    raise checkpoint.Damaged(f"{shown(path)}: is of another run")
+                for name, part in self._parts().items():
+                    part.load_state_dict(saved[name])
+                self.history, self.best = saved["history"], saved["best"]
+                return
+            except checkpoint.Damaged as error:
+                print(f"{error}; going on from the epoch before it, or from the start", flush=True)
+
+    def _parts(self) -> dict:
         return {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
-
-    def restore(self, path: Path) -> list[dict]:
-        """Take over the state that was saved last, and return the history up to it; [] where nothing was saved."""
-        if not path.is_file():
-            return []
-        saved = torch.load(path, map_location=self.device, weights_only=True)
-        for name, part in self.parts().items():
-            part.load_state_dict(saved[name])
-        return saved["history"]
 
 
 def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> float:
     """One pass over the pack's `rows` in a new order, augmented; returns the mean of the films' losses.
 
     Order and augmentation come from a generator made from seed and epoch, so that an epoch is the same whether the
-    training was interrupted before it or not.
+    training was interrupted before it or not. Raises LabkitError, which names step and films, if a loss or a gradient was
+    not finite: the weights are of no use from then on.
     """
     experiment, device = state.experiment, state.device
     random = torch.Generator().manual_seed(experiment.seed * 100_003 + epoch)
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
-    total = torch.zeros((), device=device)
+    film_losses, norms = [], []
     for images, masks in batches(pack, order, experiment.batch, device):
-        # Summed on the device: asking for each loss would make a GPU wait.
-        total += state.step(*augment(images, masks, experiment, random)).sum()
-    return float(total / len(rows))
-
-
-def _save(folder: Path, state: Trainee, history: list[dict]) -> None:
-    """best.pt if the last epoch is the best, history.csv, then last.pt: what is in last.pt is all there is to go on with."""
-    saved = {name: part.state_dict() for name, part in state.parts().items()} | {"history": history}
-    if best_epoch(history) == len(history):
-        with written(folder / "best.pt") as temporary:
-            torch.save({"network": saved["network"], "epoch": len(history)}, temporary)
-    _write_history(folder, history)
-    with written(folder / "last.pt") as temporary:
-        torch.save(saved, temporary)
+        loss, norm = state.step(*augment(images, masks, experiment, random))
+        # Looked at after the epoch: asking for each number would make a GPU wait.
+        film_losses.append(loss)
+        norms.append(norm)
+    finite = torch.stack([norm.isfinite() & loss.isfinite().all() for loss, norm in zip(film_losses, norms)])
+    if not finite.all():
+        step = int(finite.int().argmin())
+        names = pack.samples.loc[order[step * experiment.batch :][: experiment.batch], "name"]
+        raise LabkitError(
+            f"{experiment.name}: loss or gradient is not finite in epoch {epoch}, step {step + 1} (films "
+            f"{', '.join(names)}); {epoch - 1} epochs are kept in {shown(experiment.folder)}; try a lower lr"
+        )
+    return float(torch.cat(film_losses).mean())
 
 
 def _write_history(folder: Path, history: list[dict]) -> None:
@@ -192,4 +212,5 @@ def _not_finite(experiment: Experiment, epoch: int, values: list[float], rows: p
     if not (rows["truth"] > 0).any():
         return "data: no validation film has a non-empty mask, so there is no IoU to choose the best epoch by"
     names = ", ".join(name for name, value in zip(HISTORY[1:], values) if not np.isfinite(value))
-    return f"{experiment.name}: {names} is no finite number in epoch {epoch}; the epochs before it are kept; try a lower lr"
+    kept = f"{epoch - 1} epochs are kept in {shown(experiment.folder)}"
+    return f"{experiment.name}: {names} is no finite number in epoch {epoch}; {kept}; try a lower lr"

@@ -55,9 +55,9 @@ def report(preset: str, data: str = "") -> None:
 def _forget_other_films(run: Experiment, pack: store.Pack) -> None:
     """Remove the marks of completion of results that were made from other films: Snakemake knows files, not their films."""
     eda, made = build_folder(run.preset) / "eda.json", run.folder / "experiment.json"
-    if eda.is_file() and read_json(eda).get(run.task, {}).get("fingerprint") != pack.about["fingerprint"]:
-        eda.unlink()
-    if made.is_file() and read_json(made)["identity"]["films"] != pack.about["fingerprint"]:
+    if read_json(eda, {}).get(run.task, {}).get("fingerprint") != pack.about["fingerprint"]:
+        eda.unlink(missing_ok=True)
+    if read_json(made, {"identity": {"films": None}})["identity"]["films"] != pack.about["fingerprint"]:
         (run.folder / "training.json").unlink(missing_ok=True)
 
 

@@ -1,10 +1,13 @@
+import io
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from labkit import dataset
+from labkit import dataset, store
 from labkit.errors import LabkitError
 
 LUNG = "Lung Segmentation Data"
@@ -120,12 +123,39 @@ def test_missing_folders(copy, tmp_path):
 def damaged(path, content):
     if isinstance(content, bytes):
         path.write_bytes(content)
+    elif isinstance(content, Image.Image):
+        content.save(path)
     else:
         Image.fromarray(content).save(path)
     return path
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def header(width: int, height: int, interlaced: bool = False) -> bytes:
+    """A PNG that promises so many grey pixels, and ends after that."""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, int(interlaced)))
+
+
+def interlaced(film: np.ndarray) -> bytes:
+    """A film as an interlaced PNG (Adam7), which Pillow reads but does not write."""
+    steps = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    rows = (row for top, left, down, right in steps for row in film[top::down, left::right])
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    return header(*film.shape[::-1], interlaced=True) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def as_bytes(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
 GREY = np.zeros((256, 256), np.uint8)
+GREYS = np.arange(65536).reshape(256, 256).astype(np.uint8)  # every value
+COLOURED = np.dstack([GREYS, GREYS.T, GREYS])
 
 
 @pytest.mark.parametrize(
@@ -133,7 +163,14 @@ GREY = np.zeros((256, 256), np.uint8)
     [
         (b"", "cannot be read as a PNG"),
         (b"not a picture", "cannot be read as a PNG"),
-        (np.zeros((256, 256, 3), np.uint8), "mode RGB"),
+        (COLOURED, "mode RGB with colours"),
+        (Image.fromarray(COLOURED).quantize(), "mode P with colours"),
+        (np.dstack([GREYS, GREYS]).astype(np.uint8), "mode LA with transparent pixels"),
+        (np.dstack([GREYS] * 4), "mode RGBA with transparent pixels"),
+        (header(60_000, 60_000) + chunk(b"IDAT", b""), "could be decompression bomb"),
+        (header(5_000, 5_000) + chunk(b"IDAT", b""), "5000 pixels a side; at most 4096 are read"),
+        (header(256, 256) + chunk(b"IDAT", b""), "cannot be read as a PNG"),
+        (as_bytes(Image.fromarray(GREY), "JPEG"), "cannot be read as a PNG"),
         (np.zeros((256, 256), np.uint16), "mode I;16"),
         (np.zeros((256, 200), np.uint8), "must be square"),
     ],
@@ -143,6 +180,64 @@ def test_films_that_cannot_be_used(tmp_path, content, told):
     with pytest.raises(LabkitError, match="film.png: ") as error:
         dataset.read_film(path)
     assert told in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        np.dstack([GREYS] * 3),
+        np.dstack([GREYS] * 3 + [GREY + 255]),
+        np.dstack([GREYS, GREY + 255]),
+        Image.fromarray(GREYS).convert("P"),
+    ],
+    ids=["RGB", "RGBA", "LA", "P"],
+)
+def test_greys_stored_otherwise_are_used_and_told(tmp_path, content):
+    notes = []
+    assert (dataset.read_film(damaged(tmp_path / "film.png", content), notes) == GREYS).all()
+    assert len(notes) == 1 and "film.png: stores grey values as mode" in notes[0]
+
+
+def test_masks_of_one_bit_and_interlaced_films(tmp_path):
+    notes = []
+    mask = damaged(tmp_path / "mask.png", Image.fromarray(GREYS > 9))
+    assert (dataset.read_mask(mask, GREYS, notes=notes) == (GREYS > 9)).all() and "mode 1" in notes[0]
+    assert (dataset.read_film(damaged(tmp_path / "film.png", interlaced(GREYS)), notes) == GREYS).all()
+
+
+def test_names_of_all_kinds(home, tree, tmp_path):
+    """Names that are markup, shell, or two lines long: films are used, and an error about them is one line."""
+    copy = shutil.copytree(tree, tmp_path / "a 'quoted' $(folder) ü")
+    film = dataset.index(copy, "lung").iloc[0]
+    name = 'a "b" <i>$x$ #panic("x") `ls` ü\n.png'
+    for path in (film["image"], film["mask"]):
+        path.rename(path.with_name(name))
+    pack = store.pack(copy, "lung", 64)
+    assert name in set(pack.samples["name"])
+    (film["image"].with_name(name)).write_bytes(b"")
+    with pytest.raises(LabkitError) as error:
+        store.pack(copy, "lung", 64)
+    assert "\n" not in str(error.value) and '#panic("x") `ls` ü\\n.png: cannot be read' in str(error.value)
+
+
+def test_swapped_trees_are_refused(home, tree, tmp_path):
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    lung, infection = (dataset.find_tree(copy, task) for task in ("lung", "infection"))
+    lung.rename(copy / "away")
+    infection.rename(lung)
+    (copy / "away").rename(infection)
+    with pytest.raises(LabkitError, match="has no folder 'infection masks'"):
+        dataset.index(copy, "infection")
+
+
+def test_swapped_masks_are_refused_or_told(home, tree, tmp_path):
+    """A film's mask under another film's name fits its size and cannot be known; controls' masks can."""
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    table = dataset.index(copy, "infection")
+    sick, control = table[~table["control"]].iloc[0], table[table["control"]].iloc[0]
+    shutil.copy(sick["mask"], control["mask"])
+    with pytest.raises(LabkitError, match="the mask of a control film must be black"):
+        store.pack(copy, "infection", 64)
 
 
 def test_truncated_film(tree, tmp_path):

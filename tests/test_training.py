@@ -114,7 +114,8 @@ def test_other_knobs_or_code_start_anew(smoke, monkeypatch):
 
 def test_numbers_that_are_none_stop_the_run(smoke):
     run = smoke(lr=1e30, clip=1e30, epochs=2)
-    with pytest.raises(LabkitError, match="is no finite number in epoch 1.*lower lr"):
+    told = r"is not finite in epoch 1, step \d \(films .*png.*\); 0 epochs are kept in runs/smoke/.*lower lr"
+    with pytest.raises(LabkitError, match=told):
         fit(run)
     assert not (run.folder / "training.json").exists()
 
