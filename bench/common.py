@@ -1,5 +1,7 @@
 """What the measurements share: variants timed in turns, films to time with, and a table of what came out."""
 
+import atexit
+import multiprocessing
 import time
 from collections.abc import Callable
 
@@ -44,6 +46,28 @@ def show(header: list[str], rows: list[list]) -> None:
         print("|", " | ".join(str(cell) for cell in row), "|", flush=True)
 
 
+def in_its_own_process(make: Callable, *arguments) -> Callable[[], object]:
+    """A function that calls `make(*arguments)` once in another process, and what that returns each time it is called.
+
+    For what a user would run without labkit: labkit changes how its process keeps memory (hardware.keep_memory).
+    """
+    here, there = multiprocessing.get_context("spawn").Pipe()
+    multiprocessing.get_context("spawn").Process(target=_serve, args=(there, make, arguments)).start()
+    atexit.register(here.send, False)
+
+    def run():
+        here.send(True)
+        return here.recv()
+
+    return run
+
+
+def _serve(pipe, make: Callable, arguments: tuple) -> None:
+    run = make(*arguments)
+    while pipe.recv():
+        pipe.send(run())
+
+
 def plain_network(base: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """Our network and its optimizer as a PyTorch tutorial sets them up: float32, torch's default memory layout."""
     torch.manual_seed(0)
@@ -60,3 +84,10 @@ def plain_step(plain: tuple[torch.nn.Module, torch.optim.Optimizer], images: Ten
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
+
+
+def plain_stepper(base: int, batch: int, side: int) -> Callable[[], None]:
+    """plain_step on films that lie ready."""
+    plain, images = plain_network(base), torch.rand(batch, 1, side, side)
+    masks = (images < 0.3).float()
+    return lambda: plain_step(plain, images, masks)

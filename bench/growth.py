@@ -49,9 +49,8 @@ def main() -> None:
         ["films", "s an epoch", "films/s", "largest RssAnon, MB"],
         [[films, f"{t:.2f}", f"{films / t:.0f}", f"{mb:.0f}"] for films, t, mb in zip(sizes, times, memory)],
     )
-    print(
-        f"\nTime grows with the power {slope:.2f} of the films; memory from first to last by {100 * (memory[-1] / memory[0] - 1):.0f} %."
-    )
+    more = 100 * (memory[-1] / memory[0] - 1)
+    print(f"\nTime grows with the power {slope:.2f} of the films; memory from first to last by {more:.0f} %.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import random
 
 import numpy as np
 import torch
-from common import interleave, phantom, plain_network, plain_step, ratio, show
+from common import in_its_own_process, interleave, phantom, plain_network, plain_step, ratio, show
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
@@ -43,22 +43,27 @@ class Films(Dataset):
         ).float()
 
 
+def plain_epochs(samples, base: int, size: int, batch: int):
+    """A function that trains for one epoch."""
+    plain = plain_network(base)
+    loader = DataLoader(Films(samples, size), batch, shuffle=True, num_workers=2, persistent_workers=True)
+
+    def epoch():
+        for images, masks in loader:
+            plain_step(plain, images, masks)
+
+    return epoch
+
+
 def main() -> None:
     rows = []
-    for base, size, films, rounds in ((16, 128, 192, 5), (64, 256, 16, 2)):
+    for base, size, films, rounds in ((16, 128, 192, 5), (64, 256, 16, 3)):
         knobs = phantom(base=base, size=size, batch=min(16, films))
         pack, device = store.load(knobs), device_of(knobs)
         chosen = pack.rows("Train")[:films]
-        state, plain = Trainee(knobs, device), plain_network(base)
-        loader = DataLoader(
-            Films(pack.samples.loc[chosen], size), knobs.batch, shuffle=True, num_workers=2, persistent_workers=True
-        )
-
-        def plain_epoch():
-            for images, masks in loader:
-                plain_step(plain, images, masks)
-
-        seconds = interleave({"ours": lambda: train_epoch(state, pack, chosen, 1), "plain": plain_epoch}, rounds)
+        state = Trainee(knobs, device)
+        plain = in_its_own_process(plain_epochs, pack.samples.loc[chosen], base, size, knobs.batch)
+        seconds = interleave({"ours": lambda: train_epoch(state, pack, chosen, 1), "plain": plain}, rounds)
         rows.append(
             [
                 f"base {base}, {size}²",

@@ -15,7 +15,7 @@ def device_of(experiment: Experiment) -> torch.device:
     if experiment.device == "cuda" and not available:
         raise LabkitError("device: this machine has no CUDA GPU that torch can use; use 'auto' or 'cpu'")
     torch.set_num_threads(experiment.threads or DEFAULT_THREADS)
-    _keep_memory()
+    keep_memory()
     # Convolutions on a GPU may otherwise pick another algorithm each time, and with it other last digits.
     torch.backends.cudnn.deterministic = True
     return torch.device("cuda" if available and experiment.device != "cpu" else "cpu")
@@ -33,7 +33,7 @@ def precision_of(experiment: Experiment, device: torch.device) -> str:
     return "bf16" if _has_bf16(device) else "fp32"
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep the memory of large tensors for the next step instead of giving it back to the system each time.
 
     A step frees and asks for the same hundreds of megabytes again and again; having them mapped and cleared anew each time
