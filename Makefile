@@ -4,7 +4,7 @@ DATA ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PRESET DATA
 
-.PHONY: help report test bench lab
+.PHONY: help report test bench fuzz lab
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -20,7 +20,10 @@ test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
 	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: .venv/ready  ## measure speed into bench/RESULTS.md (half an hour or more); ONLY='step epoch' names some
-	@.venv/bin/python bench/run.py $(ONLY)
+	@TQDM_DISABLE=1 .venv/bin/python bench/run.py $(ONLY)
+
+fuzz: .venv/ready  ## damage files and kill processes, a thousand times and more, into bench/RESULTS.md
+	@TQDM_DISABLE=1 .venv/bin/python bench/run.py fuzz
 
 lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks

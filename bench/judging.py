@@ -63,9 +63,9 @@ def main() -> None:
         for epoch in range(epochs):
             train_epoch(state, pack, pack.rows("Train")[: films if base == 64 else None], epoch)
         weights = {name: value.contiguous() for name, value in state.network.state_dict().items()}
-        plain, plain_network = (
-            in_its_own_process(plain_loop, weights, base, size, films, scored) for scored in (True, False)
-        )
+        plain = in_its_own_process(plain_loop, weights, base, size, films, True)
+        iou, mae = plain()
+        plain_network = in_its_own_process(plain_loop, weights, base, size, films, False)
         variants = {
             "ours": lambda: evaluation.score_all(state.network, pack, chosen, knobs, device),
             "plain": plain,
@@ -74,7 +74,6 @@ def main() -> None:
         }
         seconds = interleave(variants, rounds=3)
         ours = metrics.film_scores(evaluation.score_all(state.network, pack, chosen, knobs, device)[0])
-        iou, mae = plain()
         rows.append(
             [
                 f"base {base}, {size}²",

@@ -20,6 +20,7 @@ smallest and the largest in brackets. Only ratios carry over to another machine.
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "RESULTS.md"
 ALL = ("step", "epoch", "pipeline", "peers", "packing", "judging", "growth", "precision", "report")
+MORE = ("fuzz",)  # no measurement of speed: only by name
 
 
 def main(names: list[str]) -> None:
@@ -33,10 +34,12 @@ def main(names: list[str]) -> None:
         print(told)
         about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
         sections[name] = (
-            f"## {name}\n\n{about}\n\n`make bench ONLY={name}`, {date.today()}, {processor()}, "
+            f"## {name}\n\n{about}\n\n`{'make fuzz' if name in MORE else f'make bench ONLY={name}'}`, {date.today()}, {processor()}, "
             f"{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}\n\n{told}\n"
         )
-        RESULTS.write_text("\n".join([HEAD, *(sections[key] for key in ALL if key in sections)]), encoding="utf-8")
+        RESULTS.write_text(
+            "\n".join([HEAD, *(sections[key] for key in ALL + MORE if key in sections)]), encoding="utf-8"
+        )
 
 
 def _sections() -> dict[str, str]:
