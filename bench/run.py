@@ -33,10 +33,9 @@ def main(names: list[str]) -> None:
         told = done.stdout.strip()
         print(told)
         about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
-        sections[name] = (
-            f"## {name}\n\n{about}\n\n`{'make fuzz' if name in MORE else f'make bench ONLY={name}'}`, {date.today()}, {processor()}, "
-            f"{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}\n\n{told}\n"
-        )
+        command = "make fuzz" if name in MORE else f"make bench ONLY={name}"
+        where = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
+        sections[name] = f"## {name}\n\n{about}\n\n`{command}`, {date.today()}, {where}\n\n{told}\n"
         RESULTS.write_text(
             "\n".join([HEAD, *(sections[key] for key in ALL + MORE if key in sections)]), encoding="utf-8"
         )

@@ -105,20 +105,21 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
         folder.mkdir(parents=True)
         arrays = {kind: _array(folder / f"{kind}.npy", shape) for kind in kinds}
         odd_sizes, notes = [], []
+        # Lists: to look up a row of the table takes longer than to write it.
+        images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
         def one(row: int) -> None:
-            sample = samples.iloc[row]
-            film = dataset.read_film(sample["image"], notes)
+            film = dataset.read_film(images[row], notes)
             arrays["images"][row] = _resize(film, size, Image.Resampling.BOX)
             for kind in kinds[1:]:
-                path = sample["mask" if kind == "masks" else "lung"]
-                control = kind == "masks" and bool(sample["control"])
+                path = masks[row] if kind == "masks" else lungs[row]
+                control = kind == "masks" and controls[row]
                 mask = dataset.read_mask(path, film, control, notes)
                 arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
                 if not mask.any() and not control:
                     notes.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
-                odd_sizes.append(sample["image"])
+                odd_sizes.append(images[row])
 
         # Threads, because Pillow lets go of Python's lock while it decodes. `map` keeps the order and the first error.
         with ThreadPoolExecutor() as pool:
