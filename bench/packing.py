@@ -74,19 +74,24 @@ def speed(folder: Path) -> None:
     )
 
 
+def link_films(few: Path, root: Path, films: int) -> None:
+    """A lung tree of so many films: hard links to those of the tree `few`, in its proportions."""
+    samples = dataset.index(few, "lung")
+    for number in range(films):
+        sample = samples.iloc[number % len(samples)]
+        for kind, name in (("image", "images"), ("mask", "lung masks")):
+            path = root / "Lung Segmentation Data" / sample["split"] / sample["class"] / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(sample[kind], path)
+
+
 def memory(folder: Path, total: int = 33_920) -> None:
     few = folder / "few"
     phantom.write_tree(few, films=60)
-    samples = dataset.index(few, "lung")
     rows = []
     for films in (total // 16, total // 4, total):
         root = folder / f"many{films}"
-        for number in range(films):
-            sample = samples.iloc[number % len(samples)]
-            for kind, name in (("image", "images"), ("mask", "lung masks")):
-                path = root / "Lung Segmentation Data" / sample["split"] / sample["class"] / name / f"{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.link(sample[kind], path)
+        link_films(few, root, films)
         start = time.perf_counter()
         with Peak() as peak:
             store.pack(root, "lung", 256)
