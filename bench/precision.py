@@ -6,14 +6,12 @@ Two seeds each: what bfloat16 changes is to be held against what another seed ch
 import sys
 from contextlib import redirect_stdout
 
-import numpy as np
 import pandas as pd
 from common import show
 
 from labkit.evaluation import evaluate
 from labkit.experiment import load
 from labkit.training import fit
-
 
 SEEDS = 2
 
@@ -28,20 +26,18 @@ def main() -> None:
                 with redirect_stdout(sys.stderr):  # a line an epoch
                     curves[seed, precision] = fit(run)
                     ious[seed, precision] = evaluate(run)["test"]["iou"]
-        by_precision = [ious[seed, "bf16"] - ious[seed, "fp32"] for seed in range(SEEDS)]
-        by_seed = np.std([ious[seed, "fp32"] for seed in range(SEEDS)], ddof=1)
-        loss = max(
-            abs(curves[seed, "bf16"]["train_loss"] - curves[seed, "fp32"]["train_loss"]).max() for seed in range(SEEDS)
-        )
+        seeds = range(SEEDS)
+        loss = max(abs(curves[seed, "bf16"]["train_loss"] - curves[seed, "fp32"]["train_loss"]).max() for seed in seeds)
         best = pd.Series({key: curve["iou"].max() for key, curve in curves.items()}).unstack()
+        test = pd.Series(ious).unstack()
         rows.append(
             [
                 name,
                 f"{loss:.4f}",
                 f"{best['bf16'].mean():.3f} / {best['fp32'].mean():.3f}",
-                f"{np.mean([ious[s, 'bf16'] for s in range(SEEDS)]):.3f} / {np.mean([ious[s, 'fp32'] for s in range(SEEDS)]):.3f}",
-                ", ".join(f"{difference:+.3f}" for difference in by_precision),
-                f"{by_seed:.3f}",
+                f"{test['bf16'].mean():.3f} / {test['fp32'].mean():.3f}",
+                ", ".join(f"{difference:+.3f}" for difference in test["bf16"] - test["fp32"]),
+                f"{test['fp32'].std():.3f}",
             ]
         )
     show(

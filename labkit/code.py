@@ -19,10 +19,10 @@ TRAINING = (
 )
 JUDGED = ("boundary", "calibration", "severity")  # what a network is judged by after its training
 STAGES = {
-    "eda": ("dataset", "store", "eda", "audit", "figures"),
+    "eda": ("dataset", "store", "eda", "audit", "style", "eda_figures"),
     "train": TRAINING,
     "evaluate": (*TRAINING, "evaluation", *JUDGED),
-    "figures": ("figures", "results", "metrics", "statistics", "conventions", "evaluation", *JUDGED),
+    "figures": ("style", "figures", "results", "metrics", "statistics", "conventions", "evaluation", *JUDGED),
     "report": ("report",),
 }
 

@@ -1,7 +1,5 @@
 """Pictures: one function a figure. Each takes tables and arrays and returns a Figure; none computes a result."""
 
-from pathlib import Path
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,167 +7,21 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from labkit.dataset import CLASSES, SPLITS
-from labkit.files import written
-from labkit.store import Pack
-
-# Style, in this one place. Widths are those of an IEEE page, in inches; colours are told apart by colour-blind readers.
-COLUMN, PAGE = 3.5, 7.16
-COLOURS = sns.color_palette("colorblind")
-CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
-TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
-TRAIN_COLOUR, VAL_COLOUR, IOU_COLOUR = COLOURS[7], COLOURS[0], COLOURS[2]
-LOSS_COLOURS = {"bce": COLOURS[0], "bce_iou": COLOURS[3]}
-TITLES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
-
-sns.set_theme(
-    style="ticks",
-    palette=COLOURS,
-    rc={
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
-        "legend.frameon": False,
-        "axes.linewidth": 0.6,
-        "lines.linewidth": 1.3,
-        "figure.dpi": 110,
-        "figure.constrained_layout.use": True,
-        "svg.fonttype": "none",  # text stays text, to be searched and read aloud
-        "svg.hashsalt": "labkit",  # and the same figure the same file
-        "pdf.fonttype": 42,
-    },
+from labkit.style import (
+    CLASS_COLOURS,
+    COLOURS,
+    COLUMN,
+    IOU_COLOUR,
+    LOSS_COLOURS,
+    PAGE,
+    TITLES,
+    TRAIN_COLOUR,
+    VAL_COLOUR,
+    badge,
+    outline,
+    show_film,
+    show_mask,
 )
-
-
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as PDF and SVG for print, and as PNG (200 dpi) for screens."""
-    for ending, metadata in [("pdf", {"CreationDate": None}), ("svg", {"Date": None}), ("png", {})]:
-        with written(Path(folder) / f"{name}.{ending}") as temporary:
-            figure.savefig(temporary, dpi=200, metadata=metadata)
-
-
-def split_counts(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Films by split and class, a panel a task; `tables` holds a sample table for each task."""
-    figure, panels = plt.subplots(1, len(tables), figsize=(PAGE, 2.2))
-    for panel, (task, table) in zip(panels, tables.items()):
-        classes = [name for name in CLASSES if name in set(table["class"])]
-        sns.countplot(
-            table,
-            x="split",
-            order=SPLITS,
-            hue="class",
-            hue_order=classes,
-            palette=CLASS_COLOURS,
-            saturation=1,
-            ax=panel,
-        )
-        for bars in panel.containers:
-            panel.bar_label(bars, fontsize=7, padding=1)
-        panel.set(title=f"{task.capitalize()} task", xlabel="Split", ylabel="Films")
-        panel.margins(y=0.12)
-        sns.move_legend(panel, "upper right", title=None)
-    sns.despine(figure)
-    return figure
-
-
-def outlined_films(images: np.ndarray, outlines: dict[str, np.ndarray], titles: list[str]) -> Figure:
-    """Films (N, H, W), four a row, with the outlines of their masks; `outlines` holds masks (N, H, W) for each task."""
-    rows = -(-len(images) // 4)
-    figure, panels = plt.subplots(rows, 4, figsize=(PAGE, 1.85 * rows + 0.25), squeeze=False)
-    for panel in panels.flat:
-        panel.axis("off")
-    for number, (panel, image, title) in enumerate(zip(panels.flat, images, titles)):
-        show_film(panel, image)
-        for task, masks in outlines.items():
-            outline(panel, masks[number], TASK_COLOURS[task])
-        panel.set_title(title, fontsize=7)
-    lines = [plt.Line2D([], [], color=TASK_COLOURS[task]) for task in outlines]
-    figure.legend(lines, [f"{task} mask" for task in outlines], loc="outside lower center", ncols=2)
-    return figure
-
-
-def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
-    """Films that show the same picture, one above the other: up to six pairs, as audit.duplicates gives them."""
-    figure, panels = plt.subplots(2, 6, figsize=(PAGE, 2.9))
-    for panel in panels.flat:
-        panel.axis("off")
-    for column, pair in zip(panels.T, pairs.itertuples()):
-        for panel, row in zip(column, (pair.first, pair.second)):
-            show_film(panel, pack.images[row])
-            outline(panel, pack.masks[row], TASK_COLOURS[pack.samples.at[row, "task"]])
-            panel.set_title(f"{pack.samples.at[row, 'split']}: {pack.samples.at[row, 'name']}", fontsize=6)
-    return figure
-
-
-def mask_area(table: pd.DataFrame) -> Figure:
-    """Mask area by task and class, as a share of the film and of the lung; rows of eda.describe for both tasks."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4), width_ratios=[3, 2])
-    order = [f"{task}\n{name}" for task, name in table[["task", "class"]].drop_duplicates().itertuples(index=False)]
-    named = table.assign(group=table["task"] + "\n" + table["class"], percent=100 * table["image_share"])
-    sns.boxplot(
-        named, x="group", y="percent", order=order, hue="task", palette=TASK_COLOURS, saturation=0.9, ax=left, fliersize=2,
-        legend=False, linewidth=0.8,
-    )  # fmt: skip
-    left.set(title="Share of the film", xlabel=None, ylabel="Mask area (% of film)", ylim=(0, None))
-    infection = 100 * table.loc[table["task"] == "infection", "lung_share"]
-    sns.histplot(infection, bins=np.arange(0, 101, 5), color=TASK_COLOURS["infection"], ax=right)
-    right.axvline(infection.median(), color="black", linestyle="--")
-    right.set(
-        title=f"Infected share of the lung; median {infection.median():.0f} %",
-        xlabel="Infection area (% of lung)", ylabel="COVID-19 films", xlim=(0, 100),
-    )  # fmt: skip
-    sns.despine(figure)
-    return figure
-
-
-def mask_shape(table: pd.DataFrame) -> Figure:
-    """How much mask shapes vary, lung against infection; rows of eda.describe for both tasks."""
-    figure, panels = plt.subplots(1, 3, figsize=(PAGE, 2.3))
-    axes = {
-        "regions": "Connected parts of a mask",
-        "solidity": "Solidity of the largest part",
-        "likeness": "Overlap with the mean mask",
-    }
-    for panel, (column, name) in zip(panels, axes.items()):
-        bins = np.arange(0.5, 10.5) if column == "regions" else np.linspace(0, 1, 26)
-        shown = table.assign(**{column: table[column].clip(upper=9.9 if column == "regions" else 1)})
-        sns.histplot(
-            shown, x=column, hue="task", palette=TASK_COLOURS, bins=bins, stat="percent", common_norm=False,
-            element="step", ax=panel, legend=panel is panels[0],
-        )  # fmt: skip
-        panel.set(xlabel=name, ylabel="Masks of the task (%)")
-    panels[0].set_xticks([1, 3, 5, 7, 9], ["1", "3", "5", "7", "≥ 9"])
-    sns.move_legend(panels[0], "upper right", title=None)
-    sns.despine(figure)
-    return figure
-
-
-def mask_heatmaps(means: dict[str, np.ndarray]) -> Figure:
-    """Where masks lie: mean masks (H, W) in [0, 1], a panel each, on one scale."""
-    figure, panels = plt.subplots(1, len(means), figsize=(PAGE, 2.1))
-    for panel, (title, mean) in zip(panels, means.items()):
-        picture = panel.imshow(100 * mean, cmap="cividis", vmin=0, vmax=100)
-        panel.set_title(title)
-        panel.axis("off")
-    figure.colorbar(picture, ax=panels, label="Films whose mask covers\nthe pixel (%)", shrink=0.85, pad=0.01)
-    return figure
-
-
-def pixel_imbalance(shares: dict[str, float]) -> Figure:
-    """Share of pixels inside masks, a bar a task; `shares` in [0, 1]."""
-    figure, panel = plt.subplots(figsize=(COLUMN, 1.3))
-    inside = 100 * np.array(list(shares.values()))
-    names = [name.capitalize() for name in shares]
-    bars = panel.barh(names, inside, color=[TASK_COLOURS[task] for task in shares])
-    panel.barh(names, 100 - inside, left=inside, color="0.88")
-    panel.bar_label(bars, [f"{value:.1f} %" for value in inside], padding=3, fontsize=7)
-    panel.set(xlabel="Pixels inside the mask (% of all pixels)", ylabel="Task", xlim=(0, 100))
-    panel.invert_yaxis()
-    sns.despine(figure)
-    return figure
 
 
 def training_curves(histories: dict[tuple[str, str], pd.DataFrame]) -> Figure:
@@ -325,27 +177,3 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
     lines = [plt.Line2D([], [], color=colour) for colour in (COLOURS[1], COLOURS[9])]
     figure.legend(lines, ["true mask", "predicted mask"], loc="outside lower center", ncols=2)
     return figure
-
-
-def show_film(panel, image: np.ndarray) -> None:
-    panel.imshow(image, cmap="gray", vmin=0, vmax=255)
-    panel.axis("off")
-
-
-def show_mask(panel, mask: np.ndarray) -> None:
-    panel.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    panel.axis("off")
-
-
-def outline(panel, mask: np.ndarray, colour) -> None:
-    """The border of a mask, drawn between its pixels; nothing for an empty one."""
-    if mask.any():
-        panel.contour(mask, [0.5], colors=[colour], linewidths=0.9)
-
-
-def badge(panel, iou: float) -> None:
-    """A film's IoU in its lower right corner."""
-    panel.text(
-        0.97, 0.03, f"{iou:.2f}", transform=panel.transAxes, ha="right", va="bottom", fontsize=6.5, color="white",
-        bbox={"facecolor": "black", "edgecolor": "none", "pad": 1, "alpha": 0.7},
-    )  # fmt: skip

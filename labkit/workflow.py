@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
-
 from labkit import dataset, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, load_all, reference_runs
@@ -65,10 +63,10 @@ def _failure(preset: str, since: float, log: Path) -> str:
     """The error of the notebook that failed, or else where to look for it."""
     for path in sorted((ROOT / "runs" / preset / "notebooks").glob("*.ipynb"), key=os.path.getmtime, reverse=True):
         if path.stat().st_mtime >= since and path.stat().st_size:
-            cells = nbformat.read(path, as_version=4).cells
-            errors = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "error"]
+            cells = read_json(path, {"cells": []})["cells"]  # a notebook that was killed while it was written has none
+            errors = [out for cell in cells for out in cell.get("outputs", []) if out["output_type"] == "error"]
             if errors:
-                return f"{' '.join(errors[0].evalue.split())} (executed notebook: {shown(path)})"
+                return f"{' '.join(errors[0]['evalue'].split())} (executed notebook: {shown(path)})"
     told = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("labkit: ")]
     if told:
         return told[-1].removeprefix("labkit: ")

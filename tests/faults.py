@@ -116,7 +116,7 @@ def killed_runs(kills: int, project: Path, *arguments: str, one: bool = False, c
 
 def damage(path: Path, choose: random.Random) -> str:
     """Damage a file in a random way; returns which."""
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes()) or bytearray(1)
     kind = choose.choice(["truncate", "empty", "flip", "flip", "flip", "zero", "append", "replace", "remove"])
     if kind == "truncate":
         content = content[: choose.randrange(len(content))]
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=700)
     parser.add_argument("--results", type=int, default=400)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--report-kills", type=int, default=12)
+    parser.add_argument("--report-kills", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     choose = random.Random(given.seed)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from labkit import eda, figures, store
+from labkit import eda, eda_figures, figures, store, style
 
 
 @pytest.fixture(autouse=True)
@@ -129,21 +129,21 @@ def test_exploratory_pictures(packs):
     tables = {task: eda.describe(pack) for task, pack in packs.items()}
     both = pd.concat(tables.values(), ignore_index=True)
     lung, infection = packs["lung"], packs["infection"]
-    counts = figures.split_counts({task: pack.samples for task, pack in packs.items()})
+    counts = eda_figures.split_counts({task: pack.samples for task, pack in packs.items()})
     assert sum(bar.get_height() for bar in counts.axes[0].patches) == len(lung.samples)
     for figure in (
         counts,
-        figures.mask_area(both),
-        figures.mask_shape(both),
-        figures.pixel_imbalance({task: table["image_share"].mean() for task, table in tables.items()}),
+        eda_figures.mask_area(both),
+        eda_figures.mask_shape(both),
+        eda_figures.pixel_imbalance({task: table["image_share"].mean() for task, table in tables.items()}),
         figures.film_scores(
             pd.DataFrame({"class": "Normal", "truth": [4, 6], "pixels": 64, "iou": [0.5, 0.75]}),
         ),
     ):
         axes_are_named(figure)
-    heat = figures.mask_heatmaps(eda.mean_masks(lung))
+    heat = eda_figures.mask_heatmaps(eda.mean_masks(lung))
     assert len(heat.axes) == 4 and heat.axes[-1].get_ylabel()
-    films = figures.outlined_films(
+    films = eda_figures.outlined_films(
         infection.images[:6], {"lung": infection.lungs[:6], "infection": infection.masks[:6]}, ["film"] * 6
     )
     assert [len(panel.collections) for panel in films.axes] == [2] * 6 + [0] * 2  # two outlines a film; two places left
@@ -151,7 +151,7 @@ def test_exploratory_pictures(packs):
 
 def test_film_pairs(packs):
     pairs = pd.DataFrame({"first": [0, 3], "second": [7, 9]})
-    figure = figures.film_pairs(packs["infection"], pairs)
+    figure = eda_figures.film_pairs(packs["infection"], pairs)
     samples = packs["infection"].samples
     titles = [panel.get_title() for panel in figure.axes]
     assert titles[0] == f"{samples.at[0, 'split']}: {samples.at[0, 'name']}"
@@ -174,8 +174,8 @@ def test_measures_of_masks(packs):
 
 
 def test_save_writes_print_and_screen(tmp_path):
-    figures.save(figures.pixel_imbalance({"lung": 0.25, "infection": 0.1}), tmp_path, "bars")
+    style.save(eda_figures.pixel_imbalance({"lung": 0.25, "infection": 0.1}), tmp_path, "bars")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bars.pdf", "bars.png", "bars.svg"]
     assert (tmp_path / "bars.pdf").read_bytes().startswith(b"%PDF")
     assert "Pixels inside the mask" in (tmp_path / "bars.svg").read_text()
-    assert Image.open(tmp_path / "bars.png").width == round(200 * figures.COLUMN)
+    assert Image.open(tmp_path / "bars.png").width == round(200 * style.COLUMN)

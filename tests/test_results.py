@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import boundary, conventions, figures, files, report, results, statistics, store
+from labkit import boundary, conventions, eda_figures, files, report, results, statistics, store, style
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 
@@ -287,7 +287,7 @@ def project(tmp_path, monkeypatch):
     """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
     shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
     for name in ("eda_area", "eda_where", *(f"fig{number}" for number in range(1, 8))):
-        figures.save(figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
+        style.save(eda_figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
     plt.close("all")
     task = {
         "films": {split: {"Normal": 3, "All": 3} for split in ("Train", "Val", "Test", "All")},

@@ -104,7 +104,8 @@ def test_seeds_are_runs_of_their_own(project):
 @pytest.mark.parametrize(
     ("file", "jobs"),
     [
-        ("labkit/figures.py", {"eda": 1, "figures": 1, "report": 1}),
+        ("labkit/figures.py", {"figures": 1, "report": 1}),
+        ("labkit/eda_figures.py", {"eda": 1, "figures": 1, "report": 1}),
         ("labkit/results.py", {"figures": 1, "report": 1}),
         ("labkit/losses.py", ALL_RUNS),
         ("labkit/model.py", ALL_RUNS),

@@ -1,0 +1,71 @@
+"""How pictures look, in this one place: sizes, colours, fonts; and the parts that several of them share."""
+
+from pathlib import Path
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from labkit.dataset import CLASSES
+from labkit.files import written
+
+# Widths are those of an IEEE page, in inches; colours are told apart by colour-blind readers.
+COLUMN, PAGE = 3.5, 7.16
+COLOURS = sns.color_palette("colorblind")
+CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
+TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
+TRAIN_COLOUR, VAL_COLOUR, IOU_COLOUR = COLOURS[7], COLOURS[0], COLOURS[2]
+LOSS_COLOURS = {"bce": COLOURS[0], "bce_iou": COLOURS[3]}
+TITLES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
+
+sns.set_theme(
+    style="ticks",
+    palette=COLOURS,
+    rc={
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "axes.linewidth": 0.6,
+        "lines.linewidth": 1.3,
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "svg.fonttype": "none",  # text stays text, to be searched and read aloud
+        "svg.hashsalt": "labkit",  # and the same figure the same file
+        "pdf.fonttype": 42,
+    },
+)
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as PDF and SVG for print, and as PNG (200 dpi) for screens."""
+    for ending, metadata in [("pdf", {"CreationDate": None}), ("svg", {"Date": None}), ("png", {})]:
+        with written(Path(folder) / f"{name}.{ending}") as temporary:
+            figure.savefig(temporary, dpi=200, metadata=metadata)
+
+
+def show_film(panel, image: np.ndarray) -> None:
+    panel.imshow(image, cmap="gray", vmin=0, vmax=255)
+    panel.axis("off")
+
+
+def show_mask(panel, mask: np.ndarray) -> None:
+    panel.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    panel.axis("off")
+
+
+def outline(panel, mask: np.ndarray, colour) -> None:
+    """The border of a mask, drawn between its pixels; nothing for an empty one."""
+    if mask.any():
+        panel.contour(mask, [0.5], colors=[colour], linewidths=0.9)
+
+
+def badge(panel, iou: float) -> None:
+    """A film's IoU in its lower right corner."""
+    panel.text(
+        0.97, 0.03, f"{iou:.2f}", transform=panel.transAxes, ha="right", va="bottom", fontsize=6.5, color="white",
+        bbox={"facecolor": "black", "edgecolor": "none", "pad": 1, "alpha": 0.7},
+    )  # fmt: skip
