@@ -80,7 +80,7 @@ def test_everything_is_there(project):
             assert (project / "figures" / "smoke" / f"fig{number}.{ending}").stat().st_size > 1000
     for name in EXPERIMENTS:
         folder = project / "runs" / "smoke" / name / "seed0"
-        wanted = {".lock", "experiment.json", "history.csv", "best.pt", "last.pt", "training.json"}
+        wanted = {".lock", "experiment.json", "history.csv", "best.pt", "last.pt", "previous.pt", "training.json"}
         wanted |= {"val.csv", "test.csv", "evaluation.json", "samples.npz", "extremes.npz", "calibration.npz"}
         assert {path.name for path in folder.iterdir()} == wanted
     said = (project / "said.txt").read_text()
@@ -148,7 +148,11 @@ def test_a_failed_experiment_leaves_its_notebook_and_one_line(project):
     failed = labkit(project, "report", "broken")
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if "film/s" not in line]
-    assert line.startswith("labkit: ") and "is no finite number in epoch 1" in line and "try a lower lr" in line
+    assert (
+        line.startswith("labkit: ")
+        and "loss or gradient is not finite in epoch 1, step" in line
+        and "try a lower lr" in line
+    )
     executed = project / line.split("executed notebook: ")[1].rstrip(")")
     outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
     assert outputs[-1].output_type == "error"
