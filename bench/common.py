@@ -35,6 +35,11 @@ def ratio(slower: np.ndarray, faster: np.ndarray) -> str:
     return f"{np.median(each):.2f} ({each.min():.2f} to {each.max():.2f})"
 
 
+def rates(films: int, ours: np.ndarray, other: np.ndarray) -> list[str]:
+    """Three cells of a row: films a second of ours and of the other, in the median, and the ratio of the two."""
+    return [*(f"{films / np.median(seconds):.2f}" for seconds in (ours, other)), ratio(other, ours)]
+
+
 def phantom(**knobs) -> Experiment:
     """The demo preset's lung run with BCE+IoU on phantom films, with knobs changed."""
     return load("demo", "lung-bce_iou", **knobs)

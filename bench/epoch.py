@@ -3,9 +3,8 @@
 Aim: 95 % of the speed of the bare step.
 """
 
-import numpy as np
 import torch
-from common import interleave, phantom, ratio, show
+from common import interleave, phantom, rates, show
 
 from labkit import store
 from labkit.hardware import device_of
@@ -27,15 +26,7 @@ def main() -> None:
                 state.step(images, masks)
 
         seconds = interleave({"epoch": lambda: train_epoch(state, pack, chosen, 1), "bare": bare}, rounds=9)
-        films = len(chosen)
-        rows.append(
-            [
-                batch,
-                f"{films / np.median(seconds['epoch']):.1f}",
-                f"{films / np.median(seconds['bare']):.1f}",
-                ratio(seconds["bare"], seconds["epoch"]),
-            ]
-        )
+        rows.append([batch, *rates(len(chosen), seconds["epoch"], seconds["bare"])])
     show(["batch", "epoch, films/s", "bare step, films/s", "epoch's speed over the step's"], rows)
 
 

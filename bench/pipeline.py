@@ -9,7 +9,7 @@ import random
 
 import numpy as np
 import torch
-from common import in_its_own_process, interleave, phantom, plain_network, plain_step, ratio, show
+from common import in_its_own_process, interleave, phantom, plain_network, plain_step, rates, show
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
@@ -64,14 +64,7 @@ def main() -> None:
         state = Trainee(knobs, device)
         plain = in_its_own_process(plain_epochs, pack.samples.loc[chosen], base, size, knobs.batch)
         seconds = interleave({"ours": lambda: train_epoch(state, pack, chosen, 1), "plain": plain}, rounds)
-        rows.append(
-            [
-                f"base {base}, {size}²",
-                f"{films / np.median(seconds['ours']):.2f}",
-                f"{films / np.median(seconds['plain']):.2f}",
-                ratio(seconds["plain"], seconds["ours"]),
-            ]
-        )
+        rows.append([f"base {base}, {size}²", *rates(films, seconds["ours"], seconds["plain"])])
     show(["network", "ours, films/s", "plain, films/s", "times faster"], rows)
 
 

@@ -51,15 +51,19 @@ def start(project: Path, *arguments: str) -> subprocess.Popen:
         )
 
 
+def weights_of(folder: Path) -> str:
+    """A hash over a run's best network."""
+    state = torch.load(folder / "best.pt", weights_only=True)["network"]
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
+
+
 def results_of(project: Path) -> dict:
     """What a run left that must not depend on how often it was killed: weights, history and scores of every run."""
     found = {}
     for folder in sorted(path.parent for path in project.glob("runs/*/*/*/evaluation.json")):
         name = folder.parent.name
-        state = torch.load(folder / "best.pt", weights_only=True)["network"]
-        digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
         history = pd.read_csv(folder / "history.csv").drop(columns="seconds").to_csv()
-        found[name] = digest, history, (folder / "val.csv").read_bytes(), (folder / "test.csv").read_bytes()
+        found[name] = weights_of(folder), history, (folder / "val.csv").read_bytes(), (folder / "test.csv").read_bytes()
         left = [path.name for path in folder.glob(".*.*")]
         assert not left, f"{name}: temporary files are left: {left}"
     return found
@@ -178,10 +182,8 @@ def damaged_results(count: int, root: Path, choose: random.Random) -> dict[str, 
 
     def made() -> tuple:
         evaluate(run)
-        state = torch.load(run.folder / "best.pt", weights_only=True)["network"]
-        digest = hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
         scores = files.read_json(run.folder / "evaluation.json")
-        return digest, (run.folder / "test.csv").read_bytes(), scores["test"], scores["val"]
+        return weights_of(run.folder), (run.folder / "test.csv").read_bytes(), scores["test"], scores["val"]
 
     wanted = made()
     pack = store.folder_of(root, "infection", 16)
