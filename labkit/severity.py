@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.inter_rater import cohens_kappa
 from torch import Tensor
 
 # Extent grades of chest films: none, up to a quarter, a half, three quarters, more (Wong et al., Radiology 296, 2020, who
@@ -38,6 +37,8 @@ def summarise(rows: pd.DataFrame) -> dict[str, float | int | None]:
     agreement, bias -/+ 1.96 standard deviations (Bland and Altman, Lancet 327, 1986). `same_grade`: share of films with
     the same `grade`; `kappa`: Cohen's kappa of the grades with quadratic weights (Psychological Bulletin 70, 1968).
     """
+    from statsmodels.stats.inter_rater import cohens_kappa  # half a second to import: only where it is used
+
     pairs = shares(rows).dropna()
     if pairs.empty:
         return {"films": 0} | dict.fromkeys(("mae", "bias", "low", "high", "same_grade", "kappa"))

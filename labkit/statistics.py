@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -53,6 +52,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
 
 def holm(p_values: list[float | None]) -> list[float | None]:
     """p values adjusted for the number of tests made (Holm, Scandinavian Journal of Statistics 6, 1979); None stays."""
+    from statsmodels.stats.multitest import multipletests  # half a second to import: only where it is used
+
     tested = [p for p in p_values if p is not None]
     adjusted = iter(multipletests(tested, method="holm")[1] if tested else [])
     return [None if p is None else float(next(adjusted)) for p in p_values]

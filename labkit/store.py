@@ -6,8 +6,10 @@ pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
 
 import hashlib
 import json
+import math
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,8 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
         fingerprint = _fingerprint(samples)
         if about["version"] != VERSION or about["fingerprint"] != fingerprint:
             warnings = samples.attrs["warnings"] + _write(samples, task, size, folder)
-            sums = {path.name: sha256(path) for path in sorted(folder.glob("*.npy"))}
+            arrays = sorted(folder.glob("*.npy"))
+            sums = {path.name: sum for path, sum in zip(arrays, _in_threads(sha256, arrays), strict=True)}
             about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings, "files": sums}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
@@ -103,7 +106,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
     shape = (len(samples), size, size)
     try:
         folder.mkdir(parents=True)
-        arrays = {kind: _array(folder / f"{kind}.npy", shape) for kind in kinds}
+        arrays = {kind: _Array(folder / f"{kind}.npy", shape) for kind in kinds}
         odd_sizes, notes = [], []
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
@@ -121,12 +124,10 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(images[row])
 
-        # Threads, because Pillow lets go of Python's lock while it decodes. `map` keeps the order and the first error.
-        with ThreadPoolExecutor() as pool:
-            done = pool.map(one, range(len(samples)))
-            list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
+        done = _in_threads(one, range(len(samples)))
+        list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
         for array in arrays.values():
-            array.flush()
+            array.file.close()
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LabkitError(f"{shown(folder)}: cannot be written ({error.strerror or error}); free some space") from None
@@ -140,12 +141,25 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
     return warnings
 
 
-def _array(path: Path, shape: tuple[int, int, int]) -> np.memmap:
-    """A new array on disk. Its space is taken at once: a disk that fills up later would kill the process."""
-    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    with open(path, "r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+class _Array:
+    """A new uint8 array on disk, row by row. Rows are written, which takes half the time of copying into a mapped array."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.file = open(path, "wb", buffering=0)
+        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        self.first = self.file.tell()
+        # All space is taken at once: a full disk shows now, not in the middle of a row.
+        os.posix_fallocate(self.file.fileno(), 0, self.first + math.prod(shape))
+
+    def __setitem__(self, row: int, pixels: np.ndarray) -> None:
+        os.pwrite(self.file.fileno(), pixels.tobytes(), self.first + row * pixels.size)
+
+
+def _in_threads(work: Callable, items: Sequence) -> Iterator:
+    """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock."""
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(items), 1000):  # not all at once: an item that waits takes two kilobytes
+            yield from pool.map(work, items[first : first + 1000])
 
 
 def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
@@ -158,22 +172,21 @@ def _files(samples: pd.DataFrame) -> list[Path]:
 
 def _stamp(samples: pd.DataFrame) -> str:
     """A hash over each file's path, size and time of change: quick, and new whenever a file may have changed."""
-    described = []
+    total = hashlib.sha256()
     for path in _files(samples):
         try:
             stat = os.stat(path)
         except OSError as error:
             raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None
-        described.append([str(path), stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+        total.update(json.dumps([str(path), stat.st_size, stat.st_mtime_ns]).encode())
+    return total.hexdigest()
 
 
 def _fingerprint(samples: pd.DataFrame) -> str:
     """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
-    with ThreadPoolExecutor() as pool:
-        for digest in pool.map(_sha256, _files(samples)):
-            total.update(digest)
+    for digest in _in_threads(_sha256, _files(samples)):
+        total.update(digest)
     return total.hexdigest()[:16]
 
 
