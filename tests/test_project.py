@@ -26,7 +26,7 @@ def lock() -> dict[str, str]:
 
 def test_lock_has_exact_versions_of_all_that_the_project_names():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = project["dependencies"] + project["optional-dependencies"]["test"]
+    named = project["dependencies"] + [name for extra in project["optional-dependencies"].values() for name in extra]
     for requirement in named:
         name = re.match(r"[A-Za-z0-9-]+", requirement)[0].lower()
         assert name in lock(), f"{name} is not in requirements.txt"
