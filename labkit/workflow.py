@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,11 +37,13 @@ def report(preset: str, data: str = "") -> None:
     log = ROOT / "runs" / preset / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as messages:
-        snakemake = subprocess.Popen(command, cwd=ROOT, stderr=messages, pass_fds=[held])
+        # In a group of its own, so that it gets an interrupt from us alone, whether we got it from a terminal or by `kill`.
+        snakemake = subprocess.Popen(command, cwd=ROOT, stderr=messages, pass_fds=[held], process_group=0)
         try:
             failed = snakemake.wait() != 0
         except KeyboardInterrupt:
-            snakemake.wait()  # it got the interrupt too, and stops its jobs
+            os.killpg(snakemake.pid, signal.SIGINT)
+            snakemake.wait()
             raise LabkitError(
                 f"interrupted: finished runs and epochs are kept; `make report PRESET={preset}` goes on from there"
             ) from None
