@@ -117,9 +117,10 @@ def shortcuts(pack: Pack) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def summarise(pack: Pack) -> dict:
-    """What the report says of a task's audit, control films included."""
-    pairs, odd = duplicates(pack), odd_masks(pack)
+def summarise(pack: Pack, pairs: pd.DataFrame | None = None, odd: pd.DataFrame | None = None) -> dict:
+    """What the report says of a task's audit, control films included; `duplicates` and `odd_masks` if they are at hand."""
+    pairs = duplicates(pack) if pairs is None else pairs
+    odd = odd_masks(pack) if odd is None else odd
     return {
         "films": len(pack.images),
         "pairs": len(pairs),

@@ -1,0 +1,148 @@
+"""`labkit check`: the audit of a data folder, as text and as a page with pictures. Every file is looked at, none is changed."""
+
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from labkit import audit, dataset, eda, eda_figures, store
+from labkit.errors import LabkitError
+from labkit.files import ROOT, resolve, shown, written
+
+PAGE = ROOT / "report" / "check.html"
+SHOWN = 8  # files or films in a list; the JSON has all
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one task's films."""
+
+    task: str
+    unusable: list[str]  # a line for each thing that stops a run; the rest is empty then
+    pack: store.Pack | None = None
+    pairs: pd.DataFrame | None = None  # audit.duplicates
+    odd: pd.DataFrame | None = None  # audit.odd_masks
+    summary: dict | None = None  # audit.summarise
+
+    def as_dict(self) -> dict:
+        """What --json prints: `unusable`, and, where nothing is, films by split and class, warnings, and the audit."""
+        if self.pack is None:
+            return {"unusable": self.unusable}
+        counts = eda.counts(self.pack.samples).to_dict("index")
+        return {"unusable": [], "films": counts, "warnings": self.pack.about["warnings"], "audit": self.summary}
+
+
+def check(data: str) -> list[Checked]:
+    """Audit both tasks of a data folder. Raises LabkitError if it is no folder."""
+    root = resolve(data)
+    if not root.is_dir():
+        raise LabkitError(f"data: {shown(root)} is not a folder; give one laid out like COVID-QU-Ex (data/README.md)")
+    return [_check_task(root, task) for task in dataset.TREES]
+
+
+def _check_task(root: Path, task: str) -> Checked:
+    try:
+        samples = dataset.index(root, task)
+        unusable = _unusable(samples)
+        if unusable:
+            return Checked(task, unusable)
+        pack = store.pack(root, task, dataset.OFFICIAL_SIDE)
+    except LabkitError as error:
+        return Checked(task, [str(error)])
+    pairs, odd = audit.duplicates(pack), audit.odd_masks(pack)
+    return Checked(task, [], pack, pairs, odd, audit.summarise(pack, pairs, odd))
+
+
+def _unusable(samples: pd.DataFrame) -> list[str]:
+    """All that is wrong with the files of a task, a line each: a run would stop at the first."""
+
+    def one(sample) -> str | None:
+        try:
+            film = dataset.read_film(sample.image)
+            dataset.read_mask(sample.mask, film, sample.control)
+            dataset.read_mask(sample.lung, film)
+        except LabkitError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(one, samples.itertuples())
+        return [line for line in tqdm(found, "reading films", len(samples), unit="film", mininterval=1) if line]
+
+
+def text(checked: list[Checked]) -> str:
+    """What was found, as a few lines a task."""
+    return "\n".join(line for one in checked for line in _lines(one))
+
+
+def _lines(one: Checked) -> list[str]:
+    title = f"{one.task} task: "
+    if one.pack is None:
+        listed = [f"  {line}" for line in one.unusable[:SHOWN]]
+        more = len(one.unusable) - SHOWN
+        return [f"{title}cannot be used", *listed, *([f"  and {more} more"] if more > 0 else [])]
+    found, warnings = one.summary, one.pack.about["warnings"]
+    lines = [f"{title}{found['films']:,} films, all can be used; the whole collection has {found['official']:,}"]
+    for split, row in eda.counts(one.pack.samples).iterrows():
+        lines.append(f"  {split + ':':6} " + ", ".join(f"{count} {name}" for name, count in row.items()))
+    lines.append(
+        f"  {found['pairs']} pairs show one picture twice, {found['exact']} pixel by pixel, {found['across']} across splits"
+    )
+    if found["leaked"]:
+        lines.append(f"  test films that stand in another split: {', '.join(found['leaked'][:SHOWN])}")
+    odd = {"tiny": "under 0.5 % of the film", "specks": "with specks", "outside": "that leave the lung"}
+    lines.append("  masks to look at: " + ", ".join(f"{found[kind]} {words}" for kind, words in odd.items()))
+    for category, row in found["shortcuts"].items():
+        auc = {name: row[f"{name}_auc"] for name in ("brightness", "marks") if row[f"{name}_auc"] is not None}
+        told = ", ".join(f"{name} {value:.2f}" for name, value in auc.items())
+        lines.append(
+            f"  {category} told from the others by its {told or 'class only: there is no other'} (AUC; .5 is chance)"
+        )
+    lines += [f"  odd: {line}" for line in warnings[:SHOWN]]
+    return lines + ([f"  and {len(warnings) - SHOWN} more"] if len(warnings) > SHOWN else [])
+
+
+def write_page(checked: list[Checked], data: str) -> Path:
+    """Write report/build/check/<folder>.html: the same with pictures, in one file that needs no other; returns its path."""
+    # jinja2 because it escapes: file names are not ours.
+    template = jinja2.Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
+    tasks = [{"task": one.task, "lines": _lines(one), "pictures": _pictures(one)} for one in checked]
+    path = ROOT / "report" / "build" / "check" / f"{resolve(data).name}.html"
+    with written(path) as temporary:
+        temporary.write_text(template.render(data=shown(resolve(data)), tasks=tasks), encoding="utf-8")
+    return path
+
+
+def _pictures(one: Checked) -> list[tuple[str, str]]:
+    """Captions, and PNGs as data URLs: some films of each class, films that stand twice, and films with odd masks."""
+    if one.pack is None:
+        return []
+    some = one.pack.samples.groupby("class").head(4).index
+    pictures = [("Films of each class", _outlined(one, some))]
+    if len(one.pairs):
+        pictures.append(
+            ("Films that show one picture, the most alike first", eda_figures.film_pairs(one.pack, one.pairs))
+        )
+    if len(one.odd):
+        pictures.append(("Films whose masks are worth a look", _outlined(one, one.odd.index[:SHOWN])))
+    return [(caption, _data_url(figure)) for caption, figure in pictures]
+
+
+def _outlined(one: Checked, rows: pd.Index) -> Figure:
+    outlines = {"lung": one.pack.lungs[rows]} | ({"infection": one.pack.masks[rows]} if one.task == "infection" else {})
+    titles = (one.pack.samples.loc[rows, "split"] + ": " + one.pack.samples.loc[rows, "name"]).tolist()
+    return eda_figures.outlined_films(one.pack.images[rows], outlines, titles)
+
+
+def _data_url(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,162 @@
+"""`labkit export`: a run's best network as ONNX, checked against the checkpoint, with a card that says what it is."""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit import dataset, store
+from labkit.errors import LabkitError
+from labkit.files import written
+from labkit.predict import NOTICE
+from labkit.runs import Run
+from labkit.training import load_best
+
+CHECKED = 32  # test films at most that the two are compared on
+TOLERANCE = 1e-4  # of a probability: float32 in another order of sums
+
+
+class Probabilities(nn.Module):
+    """Films float32 (N, 1, H, W) in [0, 1] -> probabilities float32 (N, 1, H, W): what an exported file computes."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, film: Tensor) -> Tensor:
+        return self.network(film).sigmoid()
+
+
+def export(run: Run, folder: Path, data: str = "") -> dict:
+    """Write model.onnx and MODEL_CARD.md into `folder`; returns what the check found.
+
+    Both are run in float32 on up to CHECKED test films: `films`, `largest_difference` of a probability, and
+    `mask_agreement`, the share of pixels in which the two masks agree. `data`: where the films are, if not where the run's
+    preset says. Raises LabkitError if the run is not scored, or if a probability differs by more than TOLERANCE.
+    """
+    if run.state != "scored":
+        raise LabkitError(
+            f"{run.name}: is {run.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters first"
+        )
+    experiment = run.experiment.model_copy(update={"data": data} if data else {})
+    pack = store.load(experiment)
+    films = torch.from_numpy(pack.images[pack.rows("Test")[:CHECKED]])[:, None].float() / 255
+    network = Probabilities(load_best(experiment, torch.device("cpu"))).eval()
+    content = _onnx(network, experiment.size)
+    checked = compare(network, content, films)
+    if checked["largest_difference"] > TOLERANCE:
+        raise LabkitError(
+            f"{run.name}: the exported network differs from the checkpoint by {checked['largest_difference']:.1e}; "
+            f"at most {TOLERANCE} is rounding; nothing was written"
+        )
+    with written(folder / "model.onnx") as temporary:
+        temporary.write_bytes(content)
+    card = model_card(run, pack, checked)
+    with written(folder / "MODEL_CARD.md") as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    return checked
+
+
+def _onnx(network: nn.Module, size: int) -> bytes:
+    """The network as an ONNX file for any number of films of `size` pixels a side."""
+    film = torch.zeros(2, 1, size, size)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about a package that is not used
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            network, (film,), dynamo=True, verbose=False, input_names=["film"], output_names=["probability"],
+            dynamic_shapes=({0: torch.export.Dim("films")},),
+        )  # fmt: skip
+    program.model_proto.metadata_props.add(key="notice", value=NOTICE)
+    buffer.write(program.model_proto.SerializeToString())
+    return buffer.getvalue()
+
+
+def compare(network: nn.Module, content: bytes, films: Tensor) -> dict:
+    """An ONNX file against the network on films float32 (N, 1, H, W): see `export`."""
+    import onnxruntime  # takes a moment to import: only where it is used
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        wanted = network(films).numpy()
+    found = np.concatenate([session.run(None, {"film": film[None].numpy()})[0] for film in films])
+    return {
+        "films": len(films),
+        "largest_difference": float(np.abs(found - wanted).max()),
+        "mask_agreement": float(((found > 0.5) == (wanted > 0.5)).mean()),
+    }
+
+
+def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
+    """What the network is for, what it was trained on, how good it is, and where it must not be used; Markdown."""
+    identity, test = run.about["identity"], run.evaluation["test"]
+    knobs = identity["knobs"]
+    phantom = dataset.is_phantom(store.root_of(run.experiment))
+    named = {"IoU": "iou", "Dice": "dice", "MAE of the probabilities": "mae", "Brier score": "brier"}
+    return CARD.format(
+        name=run.name,
+        task=knobs["task"],
+        notice=NOTICE,
+        size=knobs["size"],
+        parameters=f"{run.evaluation['parameters']:,}",
+        origin="phantom films, drawn by labkit: no people" if phantom else "chest X-rays laid out like COVID-QU-Ex",
+        splits=", ".join(f"{len(pack.rows(split))} {split.lower()}" for split in dataset.SPLITS),
+        fingerprint=identity["films"],
+        scores="\n".join(f"| {name} | {test[key]:.3f} |" for name, key in named.items()),
+        scored=test["films"] - test["left_out"],
+        best_epoch=run.evaluation["best_epoch"],
+        settings="\n".join(f"| {knob} | {value} |" for knob, value in knobs.items()),
+        commit=run.about["environment"]["commit"],
+        whose="the run's own" if pack.about["fingerprint"] == identity["films"] else "not the run's own",
+        **checked,
+    )
+
+
+CARD = """# {name}
+
+A residual U-Net that marks the {task} on frontal chest X-rays. **{notice}**
+
+## Use
+
+`model.onnx` takes `film`, float32 (N, 1, {size}, {size}), grey values in [0, 1] with 0 black, and gives `probability`,
+float32 of the same shape: how likely each pixel belongs to the {task}. Above .5 is the mask. Films of another shape are
+padded with black to a square and shrunk by the mean first. {parameters} parameters.
+
+## Data
+
+{origin}: {splits} (fingerprint {fingerprint}). The test films took no part in training or in the choice of the epoch.
+COVID-QU-Ex: A. M. Tahir et al., Computers in Biology and Medicine 139 (2021) 105002, CC BY-SA 4.0.
+
+## Scores on {scored} test films
+
+| score, mean over films | value |
+|---|---|
+{scores}
+
+Epoch {best_epoch} was chosen by validation IoU.
+
+## Check of the export
+
+Against the checkpoint, both in float32, on {films} test films ({whose}): probabilities differ by at most {largest_difference:.1e};
+{mask_agreement:.4%} of the mask's pixels agree.
+
+## Limits
+
+One data set of mixed public origin, with burned-in letters and brightness that differ by class; no patient identifiers, so
+that one patient may stand in several splits. Not tried on films of other hospitals, on children, on side views. A probability is
+not a diagnosis.
+
+## Settings
+
+| knob | value |
+|---|---|
+{settings}
+
+labkit, commit {commit}. MIT licence.
+"""

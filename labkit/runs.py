@@ -1,0 +1,157 @@
+"""What has been run: a Run is a folder below runs/, with its settings, its scores, and what it cost."""
+
+import difflib
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from labkit import files, metrics, statistics
+from labkit.code import HASHES
+from labkit.errors import LabkitError
+from labkit.experiment import PRESETS, UNNAMED, Experiment, load_preset
+from labkit.files import read_json, shown
+
+SCORES = ("iou", "dice", "mae")  # of those in evaluation.json, the ones that a list of runs has room for
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder runs/<preset>/<experiment>/seed<k>, whether its training is done, scored, or was interrupted."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What a command calls it: <preset>/<experiment>/seed<k>."""
+        return "/".join(self.folder.parts[-3:])
+
+    @cached_property
+    def about(self) -> dict:
+        """experiment.json: what the results belong to (`identity`), and what computed them (`environment`)."""
+        return read_json(self.folder / "experiment.json")
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment as it was run, on the films that its preset names. Raises LabkitError for one of another labkit."""
+        knobs = self.about["identity"]["knobs"]
+        path = PRESETS / f"{knobs['preset']}.yml"
+        settings = load_preset(path.stem).settings if path.is_file() else {}
+        try:
+            return Experiment(**knobs, **{knob: settings[knob] for knob in UNNAMED if knob in settings})
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise LabkitError(f"{shown(self.folder)}: was run by another version of labkit ({reason})") from None
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row for each epoch that is kept, as training.fit gives it; empty before the first."""
+        path = self.folder / "history.csv"
+        return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": [], "seconds": []})
+
+    @cached_property
+    def evaluation(self) -> dict | None:
+        """evaluation.json, or None for a run that is not scored."""
+        path = self.folder / "evaluation.json"
+        return read_json(path) if path.is_file() else None
+
+    @property
+    def state(self) -> str:
+        """ "scored", "trained", "interrupted" (or at work now), or "outdated": scored by another version of the code."""
+        if self.evaluation:
+            return "scored" if self.evaluation["identity"]["code"] == HASHES["evaluate"] else "outdated"
+        return "trained" if (self.folder / "training.json").is_file() else "interrupted"
+
+    def summary(self) -> dict:
+        """One line about it: state, epochs, minutes of training, and of the test films the scores in SCORES (None: not yet)."""
+        knobs, test = self.about["identity"]["knobs"], (self.evaluation or {}).get("test", {})
+        row = {"run": self.name, "state": self.state, "epochs": f"{len(self.history)}/{knobs['epochs']}"}
+        row |= {"minutes": round(float(self.history["seconds"].sum()) / 60, 1)}
+        row |= {"films": f"{knobs['size']}x{knobs['size']}", "base": knobs["base"]}
+        return row | {f"test {score}": test.get(score) for score in SCORES}
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{key}</th><td>{html.escape(str(value))}</td></tr>" for key, value in self.summary().items()
+        )
+        return f"<table>{rows}</table>"
+
+
+def every(preset: str = "") -> list[Run]:
+    """All runs, or those of a preset, in the order of their names."""
+    found = sorted((files.ROOT / "runs").glob(f"{preset or '*'}/*/seed*/experiment.json"))
+    return [Run(path.parent) for path in found]
+
+
+def find(name: str) -> Run:
+    """The run called `name`: <preset>/<experiment>, with /seed<k> behind it for another seed than 0; or its folder's path.
+
+    Raises LabkitError where there is none.
+    """
+    for folder in (files.resolve(name), files.ROOT / "runs" / name, files.ROOT / "runs" / name / "seed0"):
+        if (folder / "experiment.json").is_file():
+            return Run(folder)
+    known = [run.name for run in every()]
+    close = difflib.get_close_matches(name if "/seed" in name else f"{name}/seed0", known, n=1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    raise LabkitError(f"run: there is no {name!r}{meant}; `labkit runs` lists what there is")
+
+
+def compare(first: Run, second: Run) -> dict:
+    """Two runs side by side.
+
+    `knobs`: those that differ, [first's, second's]. `scores`: IoU, Dice and MAE of the test films, [first's, second's].
+    `difference`: the films' IoU of the second above the first's, a statistics.paired_difference over the test films that
+    both have, with its `verdict`. Raises LabkitError where a run is not scored, or where their tasks differ.
+    """
+    knobs = [run.about["identity"]["knobs"] for run in (first, second)]
+    for run in (first, second):
+        if run.state != "scored":
+            raise LabkitError(
+                f"{run.name}: is {run.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters"
+            )
+    if knobs[0]["task"] != knobs[1]["task"]:
+        raise LabkitError(
+            f"{first.name} finds the {knobs[0]['task']}, {second.name} the {knobs[1]['task']}: not comparable"
+        )
+    ious = [metrics.film_iou(_test(run)) for run in (first, second)]
+    shared = pd.concat(ious, axis=1, join="inner", keys=["first", "second"])
+    difference = statistics.paired_difference(shared["first"].to_numpy(), shared["second"].to_numpy())
+    return {
+        "runs": [first.name, second.name],
+        "knobs": {
+            knob: [knobs[0].get(knob), knobs[1].get(knob)]
+            for knob in dict.fromkeys([*knobs[0], *knobs[1]])
+            if knob != "name" and knobs[0].get(knob) != knobs[1].get(knob)
+        },
+        "scores": {score: [run.evaluation["test"][score] for run in (first, second)] for score in SCORES},
+        "difference": difference | {"verdict": statistics.verdict(difference)},
+    }
+
+
+def compared_text(found: dict) -> str:
+    """What `compare` found, as lines to read."""
+    first, second = found["runs"]
+    rows = [[knob, *values] for knob, values in found["knobs"].items()]
+    rows += [[f"test {score}", *(f"{value:.3f}" for value in values)] for score, values in found["scores"].items()]
+    told, difference = [pd.DataFrame(rows, columns=["", first, second]).to_string(index=False)], found["difference"]
+    if difference["low"] is None:
+        return "\n".join([*told, "they share too few test films to tell a difference"])
+    words = {
+        "none": "may be chance",
+        "higher": "is higher by more than chance",
+        "lower": "is lower by more than chance",
+    }
+    told.append(
+        f"IoU of {second} over {first}, film by film: {difference['mean']:+.3f} (95 % {difference['low']:+.3f} to "
+        f"{difference['high']:+.3f}, {difference['count']} films): it {words[difference['verdict']]}"
+    )
+    return "\n".join(told)
+
+
+def _test(run: Run) -> pd.DataFrame:
+    """The run's test films, without control films, by class and name."""
+    rows = pd.read_csv(run.folder / "test.csv")
+    return rows[~rows["control"]].set_index(["class", "name"])
