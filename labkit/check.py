@@ -100,11 +100,9 @@ def _lines(one: Checked) -> list[str]:
     odd = {"tiny": "under 0.5 % of the film", "specks": "with specks", "outside": "that leave the lung"}
     lines.append("  masks to look at: " + ", ".join(f"{found[kind]} {words}" for kind, words in odd.items()))
     for category, row in found["shortcuts"].items():
-        auc = {name: row[f"{name}_auc"] for name in ("brightness", "marks") if row[f"{name}_auc"] is not None}
-        told = ", ".join(f"{name} {value:.2f}" for name, value in auc.items())
-        lines.append(
-            f"  {category} told from the others by its {told or 'class only: there is no other'} (AUC; .5 is chance)"
-        )
+        auc = [f"{name} {row[f'{name}_auc']:.2f}" for name in ("brightness", "marks") if row[f"{name}_auc"] is not None]
+        if auc:
+            lines.append(f"  gives {category} away (AUC; .5 tells nothing, 0 and 1 all): {', '.join(auc)}")
     lines += [f"  odd: {line}" for line in warnings[:SHOWN]]
     return lines + ([f"  and {len(warnings) - SHOWN} more"] if len(warnings) > SHOWN else [])
 

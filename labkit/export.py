@@ -105,8 +105,11 @@ def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
         notice=NOTICE,
         size=knobs["size"],
         parameters=f"{run.evaluation['parameters']:,}",
-        origin="phantom films, drawn by labkit: no people" if phantom else "chest X-rays laid out like COVID-QU-Ex",
-        splits=", ".join(f"{len(pack.rows(split))} {split.lower()}" for split in dataset.SPLITS),
+        origin="phantom films, which labkit draws and which show no people,"
+        if phantom
+        else "chest X-rays laid out like COVID-QU-Ex",
+        val_films=run.evaluation["val"]["films"],
+        test_films=test["films"],
         fingerprint=identity["films"],
         scores="\n".join(f"| {name} | {test[key]:.3f} |" for name, key in named.items()),
         scored=test["films"] - test["left_out"],
@@ -130,7 +133,8 @@ padded with black to a square and shrunk by the mean first. {parameters} paramet
 
 ## Data
 
-{origin}: {splits} (fingerprint {fingerprint}). The test films took no part in training or in the choice of the epoch.
+Trained on {origin} (fingerprint {fingerprint}), with {val_films} films to validate and {test_films} to test. The test
+films took no part in training or in the choice of the epoch.
 COVID-QU-Ex: A. M. Tahir et al., Computers in Biology and Medicine 139 (2021) 105002, CC BY-SA 4.0.
 
 ## Scores on {scored} test films
@@ -143,14 +147,14 @@ Epoch {best_epoch} was chosen by validation IoU.
 
 ## Check of the export
 
-Against the checkpoint, both in float32, on {films} test films ({whose}): probabilities differ by at most {largest_difference:.1e};
-{mask_agreement:.4%} of the mask's pixels agree.
+Against the checkpoint, both in float32, on {films} test films ({whose}): probabilities differ by at most
+{largest_difference:.1e}; {mask_agreement:.4%} of the mask's pixels agree.
 
 ## Limits
 
 One data set of mixed public origin, with burned-in letters and brightness that differ by class; no patient identifiers, so
-that one patient may stand in several splits. Not tried on films of other hospitals, on children, on side views. A probability is
-not a diagnosis.
+that one patient may stand in several splits. Not tried on films of other hospitals, on children, on side views. A
+probability is not a diagnosis.
 
 ## Settings
 

@@ -99,7 +99,7 @@ def find_in(pixels: np.ndarray, network: nn.Module, experiment: Experiment) -> n
     top, left = (side - height) // 2, (side - width) // 2
     square = np.zeros((side, side), np.uint8)
     square[top : top + height, left : left + width] = pixels
-    small = np.asarray(Image.fromarray(square).resize((experiment.size,) * 2, Image.Resampling.BOX))
+    small = np.array(Image.fromarray(square).resize((experiment.size,) * 2, Image.Resampling.BOX))
     device = next(network.parameters()).device
     found = Image.fromarray(probabilities(network, small[None], experiment, device)[0])
     large = np.asarray(found.resize((side, side), Image.Resampling.BILINEAR))
@@ -200,9 +200,11 @@ def write(predictor: Predictor, paths: list[Path], folder: Path) -> tuple[pd.Dat
         _save(overlay(film), folder / f"{name}-overlay.png")
         rows.append(film.row() | {"mask": f"{name}-mask.png"})
         sheet.append((film.row(), _thumbnail(overlay(film))))
-        if len(sheet) == SHEET or (number == len(paths) - 1 and sheet):
-            _save_sheet(sheet, predictor.run.name, folder / f"contact-sheet-{-(-len(rows) // SHEET):02}.png")
+        if len(sheet) == SHEET:
+            _save_sheet(sheet, predictor.run.name, folder, len(rows))
             sheet = []
+    if sheet:
+        _save_sheet(sheet, predictor.run.name, folder, len(rows))
     if rows:
         with written(folder / "predictions.csv") as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
@@ -230,8 +232,8 @@ def _save(pixels: np.ndarray, path: Path) -> None:
         Image.fromarray(pixels).save(temporary)
 
 
-def _save_sheet(films: list[tuple[dict, np.ndarray]], run: str, path: Path) -> None:
-    """A page of overlays, five a row, each with its file's name and shares."""
+def _save_sheet(films: list[tuple[dict, np.ndarray]], run: str, folder: Path, done: int) -> None:
+    """A page of overlays, five a row, each with its file's name and share; `done`: films so far, from which its number."""
     rows = -(-len(films) // 5)
     figure, panels = plt.subplots(rows, 5, figsize=(PAGE, 1.75 * rows + 0.5), squeeze=False)
     for panel in panels.flat:
@@ -244,6 +246,6 @@ def _save_sheet(films: list[tuple[dict, np.ndarray]], run: str, path: Path) -> N
         name = Path(row["file"]).name
         panel.set_title(f"{name if len(name) < 24 else name[:20] + '…'}\n{share}".replace("$", "\\$"), fontsize=6)
     figure.suptitle(f"{run}. {NOTICE}".replace("$", "\\$"), fontsize=7)
-    with written(path) as temporary:
+    with written(folder / f"contact-sheet-{-(-done // SHEET):02}.png") as temporary:
         figure.savefig(temporary, dpi=200)
     plt.close(figure)
