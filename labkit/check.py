@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from labkit import audit, dataset, eda, eda_figures, store
 from labkit.errors import LabkitError
-from labkit.files import ROOT, resolve, shown, written
+from labkit.files import build_folder, resolve, shown, written
 
-PAGE = ROOT / "report" / "check.html"
+PAGE = Path(__file__).parents[1] / "report" / "check.html"
 SHOWN = 8  # files or films in a list; the JSON has all
 
 
@@ -100,7 +100,8 @@ def _lines(one: Checked) -> list[str]:
     odd = {"tiny": "under 0.5 % of the film", "specks": "with specks", "outside": "that leave the lung"}
     lines.append("  masks to look at: " + ", ".join(f"{found[kind]} {words}" for kind, words in odd.items()))
     for category, row in found["shortcuts"].items():
-        auc = [f"{name} {row[f'{name}_auc']:.2f}" for name in ("brightness", "marks") if row[f"{name}_auc"] is not None]
+        names = {"brightness": "brightness", "marks": "burned-in letters"}
+        auc = [f"{words} {row[f'{key}_auc']:.2f}" for key, words in names.items() if row[f"{key}_auc"] is not None]
         if auc:
             lines.append(f"  gives {category} away (AUC; .5 tells nothing, 0 and 1 all): {', '.join(auc)}")
     lines += [f"  odd: {line}" for line in warnings[:SHOWN]]
@@ -112,7 +113,7 @@ def write_page(checked: list[Checked], data: str) -> Path:
     # jinja2 because it escapes: file names are not ours.
     template = jinja2.Environment(autoescape=True).from_string(PAGE.read_text(encoding="utf-8"))
     tasks = [{"task": one.task, "lines": _lines(one), "pictures": _pictures(one)} for one in checked]
-    path = ROOT / "report" / "build" / "check" / f"{resolve(data).name}.html"
+    path = build_folder("check") / f"{resolve(data).name}.html"
     with written(path) as temporary:
         temporary.write_text(template.render(data=shown(resolve(data)), tasks=tasks), encoding="utf-8")
     return path

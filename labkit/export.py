@@ -133,8 +133,8 @@ padded with black to a square and shrunk by the mean first. {parameters} paramet
 
 ## Data
 
-Trained on {origin} (fingerprint {fingerprint}), with {val_films} films to validate and {test_films} to test. The test
-films took no part in training or in the choice of the epoch.
+Trained on {origin}. There were {val_films} films to validate and {test_films} to test, which took no part in training or
+in the choice of the epoch. Fingerprint of the films: {fingerprint}.
 COVID-QU-Ex: A. M. Tahir et al., Computers in Biology and Medicine 139 (2021) 105002, CC BY-SA 4.0.
 
 ## Scores on {scored} test films

@@ -11,7 +11,7 @@ import pandas as pd
 from labkit import files, metrics, statistics
 from labkit.code import HASHES
 from labkit.errors import LabkitError
-from labkit.experiment import PRESETS, UNNAMED, Experiment, load_preset
+from labkit.experiment import Experiment
 from labkit.files import read_json, shown
 
 SCORES = ("iou", "dice", "mae")  # of those in evaluation.json, the ones that a list of runs has room for
@@ -35,13 +35,10 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment as it was run, on the films that its preset names. Raises LabkitError for one of another labkit."""
-        knobs = self.about["identity"]["knobs"]
-        path = PRESETS / f"{knobs['preset']}.yml"
-        settings = load_preset(path.stem).settings if path.is_file() else {}
+        """The experiment as it was run. Raises LabkitError for one of another version of labkit."""
         try:
-            return Experiment(**knobs, **{knob: settings[knob] for knob in UNNAMED if knob in settings})
-        except ValueError as error:
+            return Experiment(**self.about["identity"]["knobs"], data=self.about["data"])
+        except (KeyError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise LabkitError(f"{shown(self.folder)}: was run by another version of labkit ({reason})") from None
 

@@ -31,7 +31,7 @@ def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dic
 def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     """Train an experiment by the report's recipe (III-D) and return its history, a row an epoch.
 
-    Writes into experiment.folder: experiment.json (identity, environment); after each epoch history.csv and last.pt, which
+    Writes into experiment.folder: experiment.json (identity, environment, where the films are); after each epoch history.csv and last.pt, which
     holds all there is to go on with, and previous.pt, the one before it; once all epochs are done best.pt, the network of
     the best epoch, and training.json. A training that is done is not done again; an interrupted one goes on where it was,
     to the same result as without the interruption. One whose knobs, films or code have changed starts anew. Prints a line
@@ -66,7 +66,8 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     history = state.history
     if history and known["environment"] != environment:
         print("this run goes on with another machine, thread count or code version than before: last digits may differ")
-    write_json(folder / "experiment.json", {"identity": identity, "environment": environment})
+    made = {"identity": identity, "environment": environment, "data": experiment.data}
+    write_json(folder / "experiment.json", made)
     train_rows, val_rows = (pack.rows(split, experiment.controls) for split in ("Train", "Val"))
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
