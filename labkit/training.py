@@ -31,11 +31,12 @@ def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dic
 def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     """Train an experiment by the report's recipe (III-D) and return its history, a row an epoch.
 
-    Writes into experiment.folder: experiment.json (identity, environment, where the films are); after each epoch history.csv and last.pt, which
-    holds all there is to go on with, and previous.pt, the one before it; once all epochs are done best.pt, the network of
-    the best epoch, and training.json. A training that is done is not done again; an interrupted one goes on where it was,
-    to the same result as without the interruption. One whose knobs, films or code have changed starts anew. Prints a line
-    an epoch. Two trainings of one run at once: the second waits. `pack`: the experiment's films, if they are open already.
+    Writes into experiment.folder: experiment.json (identity, environment, where the films are); after each epoch
+    history.csv and last.pt, which holds all there is to go on with, and previous.pt, the one before it; once all epochs are
+    done best.pt, the network of the best epoch, and training.json. A training that is done is not done again; an
+    interrupted one goes on where it was, to the same result as without the interruption. One whose knobs, films or code have
+    changed starts anew. Prints a line an epoch. Two trainings of one run at once: the second waits. `pack`: the experiment's
+    films, if they are open already.
 
     Raises LabkitError, which says what is kept, for Ctrl-C, a full disk, and numbers that are no longer finite.
 

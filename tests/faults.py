@@ -69,15 +69,15 @@ def results_of(project: Path) -> dict:
     return found
 
 
-def members(group: int) -> list[int]:
-    """The processes of a group."""
+def members(session: int) -> list[int]:
+    """The processes of a session: what `start` started, and what that started, kernels aside, which have their own."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] != "Z":
+        if int(fields[3]) == session and fields[0] != "Z":
             found.append(int(stat.parent.name))
     return found
 
