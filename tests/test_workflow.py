@@ -3,10 +3,13 @@
 import fcntl
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -169,6 +172,37 @@ def test_a_second_report_waits_for_the_first(project):
         time.sleep(1)
         assert second.poll() is None
     assert second.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_report_that_is_stopped_leaves_nothing_running(project, how):
+    """Ctrl-C, or `kill`, which reaches `make report` alone: one line, no process left, the epochs kept."""
+    preset = (project / "workflow" / "presets" / "smoke.yml").read_text()
+    (project / "workflow" / "presets" / "long.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
+    command = [sys.executable, "-u", "-m", "labkit", "report", "long"]
+    options = {
+        "cwd": project,
+        "env": os.environ | {"PYTHONPATH": str(project)},
+        "text": True,
+        "start_new_session": True,
+    }
+    report = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    epochs = next(line for line in report.stdout if " epoch " in line)
+    report.send_signal(how)
+    _, told = report.communicate(timeout=60)
+    assert report.returncode == 1
+    assert told.splitlines()[-1].startswith("labkit: interrupted: finished runs and epochs are kept"), told
+    name = epochs.split()[0]
+    assert (project / "runs" / "long" / name / "seed0" / "last.pt").is_file()
+    working = [path for path in Path("/proc").glob("[0-9]*/cwd") if project in [where(path), *where(path).parents]]
+    assert not working
+
+
+def where(link: Path) -> Path:
+    try:
+        return link.readlink()
+    except OSError:  # the process has ended, or is another user's
+        return Path()
 
 
 def refused(project, *arguments) -> str:
