@@ -30,7 +30,9 @@ def split_counts(tables: dict[str, pd.DataFrame]) -> Figure:
             panel.bar_label(bars, fontsize=7, padding=1)
         panel.set(title=f"{task.capitalize()} task", xlabel="Split", ylabel="Films")
         panel.margins(y=0.12)
-        sns.move_legend(panel, "upper right", title=None)
+        handles, labels = panel.get_legend_handles_labels()
+        panel.legend_.remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     sns.despine(figure)
     return figure
 
