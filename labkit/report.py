@@ -32,8 +32,10 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
         except typst.TypstError as error:
             raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
         if kind == "html":
-            style = (root / "report" / "style.css").read_text(encoding="utf-8")
-            document = document.decode().replace("</head>", f"<style>{style}</style></head>", 1).encode()
+            # Both go into the page: it is one file, and needs no network.
+            style, script = ((root / "report" / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+            page = document.decode().replace("</head>", f"<style>{style}</style></head>", 1)
+            document = page.replace("</body>", f"<script>{script}</script></body>", 1).encode()
         paths.append(folder / f"report.{kind}")
         with written(paths[-1]) as temporary:
             temporary.write_bytes(document)

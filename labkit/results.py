@@ -52,6 +52,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "size": ", ".join(dict.fromkeys(str(run.size) for run in chosen.values())),
         "films": films,
         "settings": settings(list(chosen.values())),
+        "experiments": [{"name": run.name, "seed": run.seed} for run in experiments],
         "runs": runs,
         "comparisons": compared,
         "spread": spread(experiments),
@@ -276,6 +277,8 @@ def _run(experiment: Experiment) -> dict:
         scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
         kept[split] = summary[split] | {"intervals": {name: statistics.mean_interval(scores[name]) for name in scores}}
     return kept | {
+        "name": experiment.name,
+        "seed": experiment.seed,
         "task": experiment.task,
         "loss": experiment.loss,
         "epochs": len(history),
