@@ -33,7 +33,9 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
             raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
         if kind == "html":
             # Both go into the page: it is one file, and needs no network.
-            style, script = ((root / "report" / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+            style, script = (
+                (root / "report" / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")
+            )
             page = document.decode().replace("</head>", f"<style>{style}</style></head>", 1)
             document = page.replace("</body>", f"<script>{script}</script></body>", 1).encode()
         paths.append(folder / f"report.{kind}")

@@ -1,6 +1,9 @@
-"""What tests share: a small phantom tree, and the real films where they are at hand."""
+"""What tests share: a small phantom tree, a report made from it, a browser, and the real films where they are at hand."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,14 @@ from labkit import files, phantom
 from labkit.experiment import load
 
 REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data" / "covidqu"))
+SOURCES = ("labkit", "notebooks", "workflow", "report")
+
+
+def missing(what: str, message: str):
+    """Skip a test for want of `what`; fail where LABKIT_REQUIRE, words with spaces between, names it."""
+    if what in os.environ.get("LABKIT_REQUIRE", "").split():
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +49,34 @@ def home(tmp_path, monkeypatch) -> Path:
 def smoke(home, tree):
     """The smoke preset's lung experiment on the small tree, in an empty project folder; knobs can be changed."""
     return lambda name="lung-bce_iou", **knobs: load("smoke", name, data=str(tree), **knobs)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project's sources in which the smoke report has been made; said.txt is what that printed."""
+    root = tmp_path_factory.mktemp("workflow") / "a project's copy"
+    ignored = shutil.ignore_patterns("build", "__pycache__", ".ipynb_checkpoints")
+    for name in SOURCES:
+        shutil.copytree(files.ROOT / name, root / name, ignore=ignored)
+    command = [sys.executable, "-m", "labkit", "report", "smoke"]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    made = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr + made.stdout
+    root.joinpath("said.txt").write_text(made.stdout)
+    return root
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, closed when the tests end."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("chromium", "no chromium on the path: pages are not tested in a browser")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+    options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield opened
+        opened.close()
