@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from labkit.style import (
     CLASS_COLOURS,
-    COLOURS,
     COLUMN,
     IOU_COLOUR,
     LOSS_COLOURS,
     PAGE,
+    PREDICTED_COLOUR,
     TITLES,
     TRAIN_COLOUR,
+    TRUE_COLOUR,
     VAL_COLOUR,
     badge,
     outline,
@@ -81,7 +82,7 @@ def predictions(samples: dict[str, dict]) -> Figure:
         show_mask(panels[row, 1], truth)
         for panel, sample in zip(panels[row, 2:], samples.values()):
             show_mask(panel, sample["probabilities"][row] > 0.5)
-            outline(panel, truth, COLOURS[1])
+            outline(panel, truth, TRUE_COLOUR)
             badge(panel, sample["iou"][row])
     for panel, title in zip(panels[0], ["Film", "True mask", *(TITLES[loss] for loss in samples)]):
         panel.set_title(title, fontsize=7.5)
@@ -165,8 +166,8 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
     for row, ((task, loss), films) in zip(panels, runs.items()):
         for number, panel in enumerate(row):
             show_film(panel, films["images"][number])
-            outline(panel, films["masks"][number], COLOURS[1])
-            outline(panel, films["probabilities"][number] > 0.5, COLOURS[9])
+            outline(panel, films["masks"][number], TRUE_COLOUR)
+            outline(panel, films["probabilities"][number] > 0.5, PREDICTED_COLOUR)
             badge(panel, films["iou"][number])
         row[0].text(
             -0.05, 0.5, f"{task.capitalize()}\n{TITLES[loss]}", transform=row[0].transAxes, ha="right", va="center",
@@ -174,6 +175,6 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
         )  # fmt: skip
     for panel, title in zip(panels[0], ("Worst", "Median", "Best")):
         panel.set_title(title, fontsize=7.5)
-    lines = [plt.Line2D([], [], color=colour) for colour in (COLOURS[1], COLOURS[9])]
+    lines = [plt.Line2D([], [], color=colour) for colour in (TRUE_COLOUR, PREDICTED_COLOUR)]
     figure.legend(lines, ["true mask", "predicted mask"], loc="outside lower center", ncols=2)
     return figure

@@ -15,6 +15,7 @@ COLOURS = sns.color_palette("colorblind")
 CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
 TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
 TRAIN_COLOUR, VAL_COLOUR, IOU_COLOUR = COLOURS[7], COLOURS[0], COLOURS[2]
+TRUE_COLOUR, PREDICTED_COLOUR = COLOURS[1], COLOURS[9]  # outlines
 LOSS_COLOURS = {"bce": COLOURS[0], "bce_iou": COLOURS[3]}
 TITLES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
 

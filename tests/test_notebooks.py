@@ -16,8 +16,8 @@ def tagged(notebook, tag):
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
-def test_there_are_four_in_order():
-    assert [path.stem for path in NOTEBOOKS] == ["1_eda", "2_train", "3_evaluate", "4_figures"]
+def test_there_are_four_in_order_and_one_for_looking():
+    assert [path.stem for path in NOTEBOOKS] == ["1_eda", "2_train", "3_evaluate", "4_figures", "5_explore"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,0 +1,265 @@
+"""Exploring: the pictures, drawn without a browser; and the notebook's sliders, moved in JupyterLab in a real one."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labkit import explore, style
+from labkit.files import ROOT
+
+
+@pytest.fixture
+def reader(smoke):
+    return explore.Reader(smoke(epochs=1))
+
+
+def film(probability=0.8):
+    truth = np.zeros((16, 16), np.uint8)
+    truth[4:9, 4:9] = 1
+    return {"image": np.full((16, 16), 90, np.uint8), "truth": truth, "probability": truth * np.float32(probability)}
+
+
+def outlines(panel):
+    """The colours of the outlines in a panel."""
+    return [tuple(lines.get_edgecolor()[0][:3]) for lines in panel.collections]
+
+
+def test_a_film_is_read_once(reader, monkeypatch):
+    row = reader.films.index[0]
+    first = reader.probability(row)
+    monkeypatch.setattr(explore, "probabilities", None)  # to call it again would raise
+    assert reader.probability(row) is first and first.shape == (64, 64)
+    with pytest.raises(TypeError):
+        reader.probability(reader.films.index[1])
+
+
+def test_films_and_their_scores(reader):
+    films, pack = reader.films, reader.pack
+    assert sorted(films.index) == list(pack.samples.index)
+    assert films["iou"].isna().equals(films["split"] == "Train")
+    assert films["iou"].dropna().is_monotonic_increasing and films["iou"].iloc[-1:].isna().all()
+    for row, one in films.dropna().iterrows():
+        assert one["name"] == pack.samples.at[row, "name"] and one["area"] == pack.masks[row].mean()
+        # Alone or in a batch, the network says the same of a film.
+        assert explore.film_scores(reader.probability(row), pack.masks[row])["iou"] == pytest.approx(
+            one["iou"], abs=0.01
+        )
+
+
+def test_chosen():
+    films = pd.DataFrame({"class": ["Normal", "COVID-19", "Normal"], "split": ["Val", "Test", "Test"]})
+    films["iou"] = [0.2, 0.6, np.nan]
+    assert list(explore.chosen(films, explore.ALL, explore.ALL, (0, 1)).index) == [0, 1, 2]
+    assert list(explore.chosen(films, "Normal", explore.ALL, (0, 1)).index) == [0, 2]
+    assert list(explore.chosen(films, "Normal", "Test", (0, 1)).index) == [2]
+    assert list(explore.chosen(films, explore.ALL, explore.ALL, (0, 0.6)).index) == [0, 1]
+
+
+def test_scores_at_a_threshold():
+    probability = np.array([[0.1, 0.4], [0.6, 0.9]], np.float32)
+    truth = np.array([[0, 1], [1, 1]], np.uint8)
+    scores = explore.film_scores(probability, truth, 0.5)
+    assert scores == pytest.approx({"iou": 2 / 3, "hard_mae": 1 / 4, "mae": (0.1 + 0.6 + 0.4 + 0.1) / 4})
+    lower = explore.film_scores(probability, truth, 0.3)
+    assert lower == pytest.approx({"iou": 1, "hard_mae": 0, "mae": scores["mae"]})
+    assert explore.film_scores(probability, truth, 0)["iou"] == 3 / 4  # all are over 0
+    assert explore.film_scores(probability, truth, 1)["iou"] == 0
+    assert np.isnan(explore.film_scores(probability, 0 * truth)["iou"])
+
+
+def test_iou_curve_is_the_iou_at_each_threshold():
+    random = np.random.default_rng(0)
+    probability, truth = random.random((16, 16), np.float32), random.integers(0, 2, (16, 16), np.uint8)
+    wanted = [explore.film_scores(probability, truth, threshold)["iou"] for threshold in explore.THRESHOLDS]
+    np.testing.assert_allclose(explore.iou_curve(probability, truth), wanted)
+    assert np.isnan(explore.iou_curve(probability, 0 * truth)).all()
+
+
+def test_outlines_on_and_off():
+    true, predicted = style.TRUE_COLOUR, style.PREDICTED_COLOUR
+    for asked, wanted in [((1, 1), [true, predicted]), ((1, 0), [true]), ((0, 1), [predicted]), ((0, 0), [])]:
+        figure = explore.draw_films([film(), film()], ["a", "$b"], *asked)
+        assert [panel.get_title() for panel in figure.axes] == ["a", "$b"]
+        for panel in figure.axes:
+            assert outlines(panel) == wanted and panel.texts[0].get_text() == "1.00"
+        assert [line.get_color() for line in figure.legends[0].legend_handles] == wanted
+    nothing = film() | {"truth": np.zeros((16, 16), np.uint8)}
+    assert not explore.draw_films([nothing], ["control"]).axes[0].texts  # no IoU to show
+
+
+def test_threshold_picture():
+    low, high = (explore.draw_threshold(film(0.8), threshold).axes for threshold in (0.5, 0.9))
+    assert [axes[0].images[1].get_array()[..., 3].astype(bool).sum() for axes in (low, high)] == [
+        25,
+        0,
+    ]  # tinted pixels
+    assert [axes[2].lines[-1].get_xydata().tolist() for axes in (low, high)] == [[[0.5, 1]], [[0.9, 0]]]
+
+
+def test_place_picture():
+    films = pd.DataFrame({"class": ["Normal", "COVID-19"], "area": [0.1, 0.4], "iou": [0.5, 0.75]}, index=[7, 3])
+    left = explore.draw_place(films, 3, film()).axes[0]
+    assert left.lines[0].get_xydata().tolist() == [[40, 0.75]]
+    points = [point for some in left.collections for point in some.get_offsets().tolist()]
+    assert sorted(points) == [[10, 0.5], [40, 0.75]]
+
+
+def test_names_are_text_not_markup():
+    page = explore.as_html(explore.draw_films([film()], ['<b>"x"']), "<script>x</script>").data
+    assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in page and 'alt="&lt;b&gt;&quot;x' in page
+
+
+@contextmanager
+def jupyterlab(notebooks, environment):
+    """JupyterLab on a folder of notebooks, ended with its kernels afterwards; yields the address that opens 5_explore."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    token, log = secrets.token_hex(), notebooks.parent / "jupyterlab.log"
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--port={address.split(':')[1]}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={notebooks}"]
+    with open(log, "w") as file:
+        server = subprocess.Popen(command, env=environment | {"JUPYTER_TOKEN": token}, stdout=file, stderr=file)
+    try:
+        while not answers(f"http://{address}/api/status?token={token}"):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield f"http://{address}/lab/tree/5_explore.ipynb?token={token}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=30)
+        finally:
+            server.kill()
+
+
+def answers(address):
+    try:
+        return urllib.request.urlopen(address, timeout=30).status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project that has made nothing yet, and an environment without the tester's own settings."""
+    home = tmp_path_factory.mktemp("explore")
+    for name in ("labkit", "notebooks", "workflow"):
+        shutil.copytree(ROOT / name, home / "project" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    # Nobody is there to answer whether JupyterLab may fetch news.
+    settings = home / "config" / "labconfig" / "page_config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own |= {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    own |= {"HOME": str(home), "IPYTHONDIR": str(home / "ipython"), "PYTHONPATH": str(home / "project")}
+    return home / "project", os.environ | own
+
+
+@pytest.fixture(scope="module")
+def lab(browser, project):
+    """The notebook in JupyterLab after "Run All Cells"."""
+    folder, environment = project
+    with jupyterlab(folder / "notebooks", environment) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)  # on a busy machine
+        page.goto(address)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        cell(page, "compare").locator("figure img").wait_for()
+        yield page
+        page.close()
+
+
+def cell(page, call):
+    """The notebook's cell that calls one of the views."""
+    return page.locator(".jp-CodeCell").filter(has_text=f"explore.{call}(readers)")
+
+
+def settled(view, caption):
+    """What a view shows once its caption is so: the whole caption, and the picture as a data URL."""
+    from playwright.sync_api import expect
+
+    expect(view.locator("figcaption")).to_contain_text(caption, timeout=60_000)
+    return view.locator("figcaption").inner_text(), view.locator("figure img").get_attribute("src")
+
+
+def test_the_threshold_slider(lab):
+    view = cell(lab, "move_threshold")
+    slider = view.get_by_role("slider").nth(1)
+    shown = [settled(view, "threshold 0.50: IoU ")]
+    for threshold in ("0.51", "0.52", "0.53"):
+        slider.press("ArrowRight")
+        shown.append(settled(view, f"threshold {threshold}: IoU "))
+    captions, pictures = zip(*shown)
+    assert len(set(pictures)) == 4
+    iou, _, mae = zip(*(caption.split("IoU ")[1].split(", ") for caption in captions))
+    assert len(set(iou)) > 1 and len(set(mae)) == 1  # no threshold changes the MAE of the probabilities
+    for threshold in ("0.52", "0.51", "0.50"):
+        slider.press("ArrowLeft")
+        last = settled(view, f"threshold {threshold}: IoU ")
+    assert last == shown[0]
+    handle = slider.bounding_box()
+    slider.hover()
+    lab.mouse.down()
+    lab.mouse.move(handle["x"] + 500, handle["y"], steps=5)  # beyond the end
+    lab.mouse.up()
+    assert settled(view, "threshold 1.00: IoU 0.000")[1] != last[1]
+
+
+def test_the_other_controls(lab):
+    from playwright.sync_api import expect
+
+    view = cell(lab, "browse")
+    caption, picture = settled(view, "From film 1 of 6")
+    box = view.get_by_role("checkbox", name="Predicted outline")
+    box.uncheck()
+    expect(view.locator("figure img")).not_to_have_attribute("src", picture, timeout=60_000)
+    box.check()
+    expect(view.locator("figure img")).to_have_attribute("src", picture, timeout=60_000)
+    view.get_by_role("slider").last.press("End")
+    settled(view, "From film 6 of 6")
+    view.get_by_label("Class").select_option("Normal")  # has fewer films than the slider's place
+    settled(view, "From film 2 of 2")
+
+    view = cell(lab, "pick")
+    first = settled(view, "true mask")
+    view.get_by_role("slider").press("End")
+    expect(view.locator("figcaption")).not_to_have_text(first[0], timeout=60_000)
+    area = [float(caption.split("true mask ")[1].split(" %")[0]) for caption in (first[0], settled(view, "true")[0])]
+    assert area[0] < area[1]
+
+    view = cell(lab, "compare")
+    assert "lung-bce, seed 0 is" in settled(view, "against lung-bce_iou, seed 0")[0]
+    view.get_by_label("against").select_option("infection-bce, seed 0")
+    expect(view.locator("figcaption")).to_contain_text("have different tasks", timeout=60_000)
+    assert view.locator("figure img").count() == 0
+
+
+def test_still_pictures_without_widgets(project, browser):
+    """What papermill ran and nbconvert made a page of, on a machine without a network."""
+    folder, environment = project
+    for arguments in ("papermill notebooks/5_explore.ipynb out.ipynb", "jupyter nbconvert --to html out.ipynb"):
+        run = subprocess.run(
+            [sys.executable, "-m", *arguments.split()], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+    page = browser.new_page()
+    page.route("http*://**", lambda route: route.abort())
+    page.goto((folder / "out.html").as_uri())
+    pictures = page.locator("figure img")
+    assert pictures.evaluate_all("all => all.map(one => one.naturalWidth > 700)") == [True] * 4
+    assert pictures.last.is_visible() and all(pictures.nth(n).get_attribute("alt") for n in range(4))
+    page.close()
