@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import html
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -80,6 +81,21 @@ class Experiment(Strict):
     def folder(self) -> Path:
         """Where everything that this run writes lies."""
         return ROOT / "runs" / self.preset / self.name / f"seed{self.seed}"
+
+    def __repr_args__(self) -> list[tuple[str, object]]:
+        """What pydantic prints: as many knobs as make this experiment again, those at the report's value left out."""
+        return [(knob, value) for knob, value in self if value != _default(knob)]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: every knob, in bold with the report's value beside it where it differs from that."""
+        rows = ""
+        for knob, value in self:
+            shown, report = html.escape(str(value)), ""
+            if value != _default(knob) and not type(self).model_fields[knob].is_required():
+                shown, report = f"<b>{shown}</b>", html.escape(str(_default(knob)))
+            rows += f'<tr><th scope="row">{knob}</th><td>{shown}</td><td>{report}</td></tr>'
+        head = "".join(f'<th scope="col">{title}</th>' for title in ("knob", "value", "report, where it differs"))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 class Preset(Strict):

@@ -26,7 +26,7 @@ from labkit.experiment import Experiment, load_all
 from labkit.hardware import device_of
 from labkit.scoring import probabilities
 from labkit.store import Pack
-from labkit.style import CLASS_COLOURS, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, outline, show_film
+from labkit.style import CLASS_COLOURS, COLUMN, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, outline, show_film
 from labkit.training import load_best
 
 SHOWN = 3  # films beside each other in `browse`
@@ -56,7 +56,7 @@ class Reader:
         return {"image": self.pack.images[row], "truth": self.pack.masks[row], "probability": self.probability(row)}
 
 
-def readers(run: Experiment) -> dict[str, Reader]:
+def open_runs(run: Experiment) -> dict[str, Reader]:
     """Readers of `run` and of the other runs of its preset, by name; what is not trained is trained first."""
     others = [other for other in load_all(run.preset, run.data) if other.folder != run.folder]
     return {f"{each.name}, seed {each.seed}": Reader(each) for each in [run, *others]}
@@ -84,7 +84,7 @@ def chosen(films: pd.DataFrame, category: str, split: str, iou: tuple[float, flo
     return films[kept & ((films["split"] == split) | (split == ALL))]
 
 
-def film_scores(probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
+def scores_at(probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
     """Scores of a film's mask, all in [0, 1]: a pixel is predicted if its probability is over the threshold.
 
     `iou`, NaN for an empty truth; `hard_mae` of the mask; `mae` of the probabilities, which no threshold changes.
@@ -113,7 +113,8 @@ def iou_curve(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def draw_films(films: list[dict], titles: list[str], true: bool = True, predicted: bool = True) -> Figure:
     """One film or more beside each other, with the outlines that are asked for and with their IoU."""
-    figure = Figure(figsize=(PAGE, PAGE / len(films) + 0.4))
+    side = min(PAGE / len(films), COLUMN)
+    figure = Figure(figsize=(side * len(films), side + 0.4))
     for panel, film, title in zip(figure.subplots(1, len(films), squeeze=False).flat, films, titles):
         _outlined(panel, film, true, predicted)
         panel.set_title(title, parse_math=False)
@@ -140,9 +141,7 @@ def draw_threshold(film: dict, threshold: float) -> Figure:
     figure.colorbar(picture, cax=middle.inset_axes([0, -0.09, 1, 0.05]), orientation="horizontal")
     right.plot(THRESHOLDS, iou_curve(film["probability"], film["truth"]), color="0.3")
     right.axvline(threshold, color=PREDICTED_COLOUR, linewidth=0.9)
-    right.plot(
-        threshold, film_scores(film["probability"], film["truth"], threshold)["iou"], "o", color=PREDICTED_COLOUR
-    )
+    right.plot(threshold, scores_at(film["probability"], film["truth"], threshold)["iou"], "o", color=PREDICTED_COLOUR)
     right.set(title="At every threshold", xlabel="Threshold", ylabel="IoU of this film", xlim=(0, 1), ylim=(0, 1))
     right.set_box_aspect(1.3)
     for panel in (left, middle, right):
@@ -174,7 +173,7 @@ def _outlined(panel, film: dict, true: bool = True, predicted: bool = True) -> N
         outline(panel, film["truth"], TRUE_COLOUR)
     if predicted:
         outline(panel, film["probability"] > 0.5, PREDICTED_COLOUR)
-    iou = film_scores(film["probability"], film["truth"])["iou"]
+    iou = scores_at(film["probability"], film["truth"])["iou"]
     if not np.isnan(iou):
         badge(panel, iou)
 
@@ -187,19 +186,19 @@ def _legend(figure: Figure, true: bool = True, predicted: bool = True) -> None:
 
 def as_html(figure: Figure | None, caption: str) -> HTML:
     """A figure as HTML that needs no other file, with `caption`, a plain text, below it; None: the caption alone."""
-    text = f"<figcaption>{html.escape(caption)}</figcaption>"
-    if figure is None:
-        return HTML(f"<figure>{text}</figure>")
-    file = io.BytesIO()
-    # Quicker than savefig, which draws twice and compresses well.
-    FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 1})
-    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
-    titles = html.escape("; ".join(title for panel in figure.axes if (title := panel.get_title())))
-    # Width and height keep the page from jumping while the next picture is decoded.
-    return HTML(
-        f'<figure style="margin: 0"><img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" '
-        f'width="{width}" height="{height}" style="max-width: 100%; height: auto" alt="{titles}">{text}</figure>'
-    )
+    picture = ""
+    if figure is not None:
+        file = io.BytesIO()
+        # Quicker than savefig, which draws twice and compresses well.
+        FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 1})
+        titles = html.escape("; ".join(title for panel in figure.axes if (title := panel.get_title())))
+        # Width and height keep the page from jumping while the next picture is decoded.
+        width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
+        picture = (
+            f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="{titles}" '
+            f'width="{width}" height="{height}" style="max-width: 100%; height: auto">'
+        )
+    return HTML(f'<figure style="margin: 0">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>')
 
 
 # Widgets. Each view makes its controls and says what to draw for them.
@@ -232,11 +231,12 @@ def browse(readers: dict[str, Reader]) -> None:
         films = chosen(reader.films, category.value, split.value, iou.value)
         if films.empty:
             return None, "No film has all of that. Choose another class or split, or a wider range of IoU."
-        film.max = len(films)
+        film.max = max(1, len(films) - SHOWN + 1)
         shown = films[film.value - 1 :][:SHOWN]
         titles = [f"{one['split']}: {one['class']}" for _, one in shown.iterrows()]
         figure = draw_films([reader.film(row) for row in shown.index], titles, true.value, predicted.value)
-        return figure, f"From film {film.value} of {len(films)}: {', '.join(shown['name'])}"
+        last = film.value + len(shown) - 1
+        return figure, f"Films {film.value} to {last} of {len(films)}: {', '.join(shown['name'])}"
 
     live([run, category, split, iou, film, true, predicted], draw)
 
@@ -252,7 +252,7 @@ def move_threshold(readers: dict[str, Reader]) -> None:
         film.max = len(films)
         row = films.index[film.value - 1]
         shown = reader.film(row)
-        scores = film_scores(shown["probability"], shown["truth"], threshold.value)
+        scores = scores_at(shown["probability"], shown["truth"], threshold.value)
         return draw_threshold(shown, threshold.value), (
             f"{films.at[row, 'name']}, threshold {threshold.value:.2f}: IoU {scores['iou']:.3f}, MAE of the mask "
             f"{scores['hard_mae']:.4f}, MAE of the probabilities {scores['mae']:.4f}"
@@ -279,18 +279,19 @@ def pick(readers: dict[str, Reader]) -> None:
 def compare(readers: dict[str, Reader]) -> None:
     """Two runs on the same test film; from the film on which the first is better by most to that where the second is."""
     run, film = _run(readers), _film()
-    other = _run(readers, "against")
-    other.index = next((n for n, reader in enumerate(readers.values()) if n and _same_task(reader, run.value)), 0)
+    other = _run(readers, "Against")
+    other.index = next((n for n, reader in enumerate(readers.values()) if n and _same_films(reader, run.value)), 0)
 
     def draw():
         first, second = run.value, other.value
-        if not _same_task(first, second):
-            return None, f"{run.label} and {other.label} have different tasks: choose two of the same."
+        if not _same_films(first, second):
+            return None, f"{run.label} and {other.label} have different tasks or films: choose two that share them."
         gain = (_tested(second)["iou"] - _tested(first)["iou"]).sort_values(kind="stable")
         film.max = len(gain)
         row = gain.index[film.value - 1]
         figure = draw_films([first.film(row), second.film(row)], [run.label, other.label])
-        return figure, f"{first.films.at[row, 'name']}: {other.label} is {gain[row]:+.3f} in IoU against {run.label}"
+        caption = f"{first.films.at[row, 'name']}: IoU of {other.label} minus that of {run.label} {gain[row]:+.3f}"
+        return figure, caption
 
     live([run, other, film], draw)
 
@@ -308,5 +309,6 @@ def _tested(reader: Reader) -> pd.DataFrame:
     return reader.films[(reader.films["split"] == "Test") & reader.films["iou"].notna()]
 
 
-def _same_task(first: Reader, second: Reader) -> bool:
-    return first.experiment.task == second.experiment.task
+def _same_films(first: Reader, second: Reader) -> bool:
+    """Whether a row is the same film, and mask, in both packs; of whatever size."""
+    return first.pack.about["fingerprint"] == second.pack.about["fingerprint"]

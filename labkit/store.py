@@ -5,6 +5,7 @@ pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
 """
 
 import hashlib
+import html
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from labkit.files import ROOT, intact, lock, read_json, resolve, sha256, shown, 
 VERSION = 3  # count up when what a pack holds changes, so that older ones are packed again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pack:
     """The films of one task at one size, memory-mapped."""
 
@@ -40,6 +41,20 @@ class Pack:
     def rows(self, split: str, controls: bool = False) -> np.ndarray:
         """Row numbers of a split's films, in the table's order; control films only if they are asked for."""
         return np.flatnonzero((self.samples["split"] == split) & (controls | ~self.samples["control"]))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split} {(self.samples['split'] == split).sum()}" for split in dataset.SPLITS)
+        return f"<Pack: {self._described()}; {counts}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: films by split and class."""
+        counts = pd.crosstab(self.samples["split"], self.samples["class"], margins=True, margins_name="All")
+        return f"<p>{html.escape(self._described())}</p>{counts.reindex([*dataset.SPLITS, 'All']).to_html()}"
+
+    def _described(self) -> str:
+        (count, height, width), task = self.images.shape, self.samples["task"].iat[0]
+        controls, warnings = self.samples["control"].sum(), len(self.about["warnings"])
+        return f"{task} task: {count} films of {width}x{height}, controls among them {controls}, warnings {warnings}"
 
 
 def root_of(experiment: Experiment) -> Path:

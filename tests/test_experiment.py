@@ -171,3 +171,15 @@ def test_seeds_of_a_preset(tmp_path, monkeypatch):
         (tmp_path / "wrong.yml").write_text(f"seeds: {seeds}\n{text}")
         with pytest.raises(LabkitError, match=told):
             load_all("wrong")
+
+
+def test_an_experiment_prints_itself():
+    run = load("smoke", "lung-bce", data="<b>films</b>")
+    assert "size=64" in repr(run) and "clip" not in repr(run)  # the report's value
+    assert eval(repr(run), {"Experiment": experiment.Experiment}) == run
+    table = run._repr_html_()
+    assert '<th scope="row">size</th><td><b>64</b></td><td>256</td>' in table  # differs from the report
+    assert '<th scope="row">clip</th><td>1.0</td><td></td>' in table
+    assert '<th scope="row">task</th><td>lung</td><td></td>' in table  # the report has both
+    assert "&lt;b&gt;films&lt;/b&gt;" in table and "<b>films" not in table
+    assert table.count("<tr>") == 1 + len(experiment.Experiment.model_fields)

@@ -52,9 +52,7 @@ def test_films_and_their_scores(reader):
     for row, one in films.dropna().iterrows():
         assert one["name"] == pack.samples.at[row, "name"] and one["area"] == pack.masks[row].mean()
         # Alone or in a batch, the network says the same of a film.
-        assert explore.film_scores(reader.probability(row), pack.masks[row])["iou"] == pytest.approx(
-            one["iou"], abs=0.01
-        )
+        assert explore.scores_at(reader.probability(row), pack.masks[row])["iou"] == pytest.approx(one["iou"], abs=0.01)
 
 
 def test_chosen():
@@ -69,19 +67,19 @@ def test_chosen():
 def test_scores_at_a_threshold():
     probability = np.array([[0.1, 0.4], [0.6, 0.9]], np.float32)
     truth = np.array([[0, 1], [1, 1]], np.uint8)
-    scores = explore.film_scores(probability, truth, 0.5)
+    scores = explore.scores_at(probability, truth, 0.5)
     assert scores == pytest.approx({"iou": 2 / 3, "hard_mae": 1 / 4, "mae": (0.1 + 0.6 + 0.4 + 0.1) / 4})
-    lower = explore.film_scores(probability, truth, 0.3)
+    lower = explore.scores_at(probability, truth, 0.3)
     assert lower == pytest.approx({"iou": 1, "hard_mae": 0, "mae": scores["mae"]})
-    assert explore.film_scores(probability, truth, 0)["iou"] == 3 / 4  # all are over 0
-    assert explore.film_scores(probability, truth, 1)["iou"] == 0
-    assert np.isnan(explore.film_scores(probability, 0 * truth)["iou"])
+    assert explore.scores_at(probability, truth, 0)["iou"] == 3 / 4  # all are over 0
+    assert explore.scores_at(probability, truth, 1)["iou"] == 0
+    assert np.isnan(explore.scores_at(probability, 0 * truth)["iou"])
 
 
 def test_iou_curve_is_the_iou_at_each_threshold():
     random = np.random.default_rng(0)
     probability, truth = random.random((16, 16), np.float32), random.integers(0, 2, (16, 16), np.uint8)
-    wanted = [explore.film_scores(probability, truth, threshold)["iou"] for threshold in explore.THRESHOLDS]
+    wanted = [explore.scores_at(probability, truth, threshold)["iou"] for threshold in explore.THRESHOLDS]
     np.testing.assert_allclose(explore.iou_curve(probability, truth), wanted)
     assert np.isnan(explore.iou_curve(probability, 0 * truth)).all()
 
@@ -223,16 +221,16 @@ def test_the_other_controls(lab):
     from playwright.sync_api import expect
 
     view = cell(lab, "browse")
-    caption, picture = settled(view, "From film 1 of 6")
+    caption, picture = settled(view, "Films 1 to 3 of 6")
     box = view.get_by_role("checkbox", name="Predicted outline")
     box.uncheck()
     expect(view.locator("figure img")).not_to_have_attribute("src", picture, timeout=60_000)
     box.check()
     expect(view.locator("figure img")).to_have_attribute("src", picture, timeout=60_000)
     view.get_by_role("slider").last.press("End")
-    settled(view, "From film 6 of 6")
+    settled(view, "Films 4 to 6 of 6")
     view.get_by_label("Class").select_option("Normal")  # has fewer films than the slider's place
-    settled(view, "From film 2 of 2")
+    settled(view, "Films 1 to 2 of 2")
 
     view = cell(lab, "pick")
     first = settled(view, "true mask")
@@ -242,9 +240,9 @@ def test_the_other_controls(lab):
     assert area[0] < area[1]
 
     view = cell(lab, "compare")
-    assert "lung-bce, seed 0 is" in settled(view, "against lung-bce_iou, seed 0")[0]
-    view.get_by_label("against").select_option("infection-bce, seed 0")
-    expect(view.locator("figcaption")).to_contain_text("have different tasks", timeout=60_000)
+    settled(view, "IoU of lung-bce, seed 0 minus that of lung-bce_iou, seed 0")
+    view.get_by_label("Against").select_option("infection-bce, seed 0")
+    expect(view.locator("figcaption")).to_contain_text("have different tasks or films", timeout=60_000)
     assert view.locator("figure img").count() == 0
 
 

@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import numpy as np
@@ -97,3 +98,14 @@ def test_odd_but_usable_films_are_told(home, copy):
     assert len(warnings) == 2
     assert black.name in warnings[0] and "all black" in warnings[0]
     assert row["name"] in warnings[1] and "not 256x256" in warnings[1]
+
+
+def test_a_pack_prints_itself(home, tree):
+    pack = store.pack(tree, "infection", 64)
+    counts = {split: (pack.samples["split"] == split).sum() for split in ("Train", "Val", "Test")}
+    about = "infection task: 39 films of 64x64, controls among them 20, warnings 0"
+    assert repr(pack) == f"<Pack: {about}; " + ", ".join(f"{split} {count}" for split, count in counts.items()) + ">"
+    page = pack._repr_html_()
+    assert page.startswith(f"<p>{about}</p><table") and re.findall("<th>(.+?)</th>", page)[-4:] == [*counts, "All"]
+    covid, total = (int(row[column]) for row in [re.findall("<td>(.+?)</td>", page)[-4:]] for column in (0, 3))
+    assert (covid, total) == (19, 39)
