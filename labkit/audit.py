@@ -48,7 +48,8 @@ def duplicates(pack: Pack) -> pd.DataFrame:
     where both are empty). Compares all pairs, block by block: memory grows with the number of films, not with its square.
     """
     thumbnails = np.stack([_thumbnail(image) for image in pack.images])
-    seen, same, near = {}, set(), set()
+    seen: dict[bytes, list[int]] = {}
+    same, near = set(), set()
     for row, image in enumerate(pack.images):
         others = seen.setdefault(hashlib.sha256(image).digest(), [])
         same |= {(other, row) for other in others}

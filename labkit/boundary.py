@@ -45,10 +45,10 @@ def _film(predicted: Tensor, truth: Tensor) -> tuple[float, float, float]:
         warnings.simplefilter("ignore", FutureWarning)  # MONAI's own call of what it is about to change
         from monai.metrics.utils import get_edge_surface_distance  # takes seconds to import: only where it is used
 
-        _, (there, back), _ = get_edge_surface_distance(predicted, truth, symmetric=True)
-    both = np.concatenate([there, back])
+        _, ways, _ = get_edge_surface_distance(predicted, truth, symmetric=True)
+    both = np.concatenate(ways)
     return (
-        float(max(np.percentile(there, 95), np.percentile(back, 95))),
+        float(max(np.percentile(way, 95) for way in ways)),
         float(both.mean()),
         float((both <= TOLERANCE).mean()),
     )

@@ -41,12 +41,12 @@ def index(root: Path, task: str) -> pd.DataFrame:
         split_folder = _subfolder(tree, split)
         for category in CLASSES:
             control = category in CONTROLS[task]
-            folder = _subfolder(split_folder, category, required=False)
+            folder = _find(split_folder, category)
             films = _pngs(_subfolder(folder, "images")) if folder else {}
-            if not films:
+            if not folder or not films:
                 notes.append(f"{shown(split_folder)}: no films of class {category}")
                 continue
-            if control and not _subfolder(folder, f"{task} masks", required=False):
+            if control and not _find(folder, f"{task} masks"):
                 notes.append(f"{shown(folder)}: has no folder '{task} masks', so these control films are left out")
                 continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
@@ -72,7 +72,7 @@ def find_tree(root: Path, task: str) -> Path:
             f"data: {shown(root)} is not a folder; give the one that holds '{TREES['lung']}' and '{TREES['infection']}'"
         )
     outer = _subfolder(root, TREES[task])
-    return _subfolder(outer, TREES[task], required=False) or outer
+    return _find(outer, TREES[task]) or outer
 
 
 def is_phantom(root: Path) -> bool:
@@ -144,14 +144,19 @@ def _size(array: np.ndarray) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
 
 
-def _subfolder(folder: Path, name: str, required: bool = True) -> Path | None:
-    """The folder of that name, in whatever case it is written."""
+def _find(folder: Path, name: str) -> Path | None:
+    """The folder of that name, in whatever case it is written; None where there is none."""
     for entry in sorted(folder.iterdir()):
         if entry.name.casefold() == name.casefold() and entry.is_dir():
             return entry
-    if required:
-        raise LabkitError(f"{shown(folder)}: has no folder '{name}'; see data/README.md for the layout")
     return None
+
+
+def _subfolder(folder: Path, name: str) -> Path:
+    found = _find(folder, name)
+    if found is None:
+        raise LabkitError(f"{shown(folder)}: has no folder '{name}'; see data/README.md for the layout")
+    return found
 
 
 def _pngs(folder: Path) -> dict[str, Path]:

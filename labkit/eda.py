@@ -22,8 +22,9 @@ def describe(pack: Pack) -> pd.DataFrame:
     table = pack.samples.loc[~pack.samples["control"], ["task", "split", "class", "name"]]
     means = mean_masks(pack)
     rows = []
-    for row in tqdm(table.index, "measuring masks", unit="mask", mininterval=1, leave=False):
-        mask, mean = pack.masks[row], means[table.at[row, "class"]]
+    classes = table["class"].items()
+    for row, category in tqdm(classes, "measuring masks", len(table), leave=False, unit="mask", mininterval=1):
+        mask, mean = pack.masks[row], means[category]
         parts = regionprops(label(mask))
         largest = max(parts, key=lambda part: part.area, default=None)
         lung = int(pack.lungs[row].sum())
@@ -45,7 +46,7 @@ def mean_masks(pack: Pack) -> dict[str, np.ndarray]:
     for category, films in pack.samples[~pack.samples["control"]].groupby("class"):
         rows = films.index
         # Summed one by one, so that memory does not grow with the number of films.
-        means[category] = sum(pack.masks[row].astype(np.int64) for row in rows) / len(rows)
+        means[str(category)] = sum(pack.masks[row].astype(np.int64) for row in rows) / len(rows)
     return means
 
 

@@ -58,11 +58,12 @@ def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(2, 6, figsize=(PAGE, 2.9))
     for panel in panels.flat:
         panel.axis("off")
-    for column, pair in zip(panels.T, pairs.itertuples()):
-        for panel, row in zip(column, (pair.first, pair.second)):
+    for column, pair in zip(panels.T, pairs[["first", "second"]].to_numpy()):
+        for panel, row in zip(column, pair):
+            film = pack.samples.iloc[row]
             show_film(panel, pack.images[row])
-            outline(panel, pack.masks[row], TASK_COLOURS[pack.samples.at[row, "task"]])
-            panel.set_title(f"{pack.samples.at[row, 'split']}: {pack.samples.at[row, 'name']}", fontsize=6)
+            outline(panel, pack.masks[row], TASK_COLOURS[film["task"]])
+            panel.set_title(f"{film['split']}: {film['name']}", fontsize=6)
     return figure
 
 

@@ -35,14 +35,14 @@ def evaluate(experiment: Experiment) -> dict:
 
     device = device_of(experiment)
     network = load_best(experiment, device)
-    summary = {
+    summary: dict = {
         "identity": identity,
         "best_epoch": int(read_json(folder / "training.json")["best_epoch"]),
         "parameters": parameter_count(network),
         "training_seconds": float(history["seconds"].sum()),
         "environment": provenance.environment(experiment, device),
     }
-    kept = {}
+    kept: dict = {}
     for split in ("val", "test"):
         numbers = pack.rows(split.capitalize(), controls=True)
         rows, bins = score_all(network, pack, numbers, experiment, device)
@@ -86,7 +86,8 @@ def score_all(
     for the infection task "lung", those of the true lung.
     """
     infection = experiment.task == "infection"
-    parts, bins = [], {"image": []} | ({"lung": []} if infection else {})
+    parts = []
+    bins: dict[str, list] = {"image": []} | ({"lung": []} if infection else {})
     for rows, logits, masks in predictions(network, pack, numbers, experiment, device):
         part = film_counts(experiment, logits, masks) | boundary.distances(logits > 0, masks)
         bins["image"].append(calibration.bins(logits, masks, torch.ones_like(masks)))

@@ -164,7 +164,7 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
         raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
     listed = content.settings | content.experiments[experiment]
     try:
-        Experiment(**(listed | {"preset": preset, "name": experiment}))
+        Experiment.model_validate(listed | {"preset": preset, "name": experiment})
     except ValidationError as error:
         raise LabkitError(f"{shown(PRESETS / preset)}.yml: {experiment}: {_one_line(error, Experiment)}") from None
     changed = {
@@ -174,7 +174,7 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
     }
     name = ",".join([experiment, *(f"{knob}={value}" for knob, value in sorted(changed.items()))])
     try:
-        return Experiment(**(listed | given | {"preset": preset, "name": name, "seed": seed}))
+        return Experiment.model_validate(listed | given | {"preset": preset, "name": name, "seed": seed})
     except ValidationError as error:
         raise LabkitError(_one_line(error, Experiment)) from None
 
@@ -233,7 +233,7 @@ def _parameters(namespace: dict) -> list[str]:
 
 def _assigned(cell: str) -> list[str]:
     """Names that the source of a cell assigns."""
-    targets = []
+    targets: list[ast.AST | None] = []
     for node in ast.parse(cell).body:
         targets += getattr(node, "targets", [getattr(node, "target", None)])  # x = 1, or x: int = 1
     return [target.id for target in targets if isinstance(target, ast.Name)]

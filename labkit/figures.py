@@ -39,7 +39,7 @@ def training_curves(histories: dict[tuple[str, str], pd.DataFrame]) -> Figure:
         panel.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         right = panel.twinx()
         right.plot(history["epoch"], history["iou"], "--", color=IOU_COLOUR, label="validation IoU")
-        best = history.loc[history["iou"].idxmax()]
+        best = history.iloc[history["iou"].argmax()]
         right.plot(best["epoch"], best["iou"], "o", color=IOU_COLOUR, markersize=4, label="best epoch", clip_on=False)
         right.set(ylabel="Validation IoU", ylim=(0, 1))
     (lines, labels), (more_lines, more_labels) = (axes.get_legend_handles_labels() for axes in (panel, right))
@@ -76,7 +76,7 @@ def predictions(samples: dict[str, dict]) -> Figure:
     columns = 2 + len(samples)
     count = len(first["images"])
     figure, panels = plt.subplots(count, columns, figsize=(COLUMN, 0.92 * count + 0.25), squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     for row, (image, truth) in enumerate(zip(first["images"], first["masks"])):
         show_film(panels[row, 0], image)
         show_mask(panels[row, 1], truth)
@@ -162,7 +162,7 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
     `runs` holds what evaluation.evaluate wrote into extremes.npz.
     """
     figure, panels = plt.subplots(len(runs), 3, figsize=(COLUMN, 1.2 * len(runs) + 0.4), squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     for row, ((task, loss), films) in zip(panels, runs.items()):
         for number, panel in enumerate(row):
             show_film(panel, films["images"][number])

@@ -13,6 +13,7 @@ import math
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 REDUCTION = "per-image mean over films with a non-empty true mask"
@@ -92,7 +93,7 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
 # Conventions: ways to make one number of many films.
 
 
-def _mean(values: pd.Series, weights: np.ndarray | None) -> float:
+def _mean(values: ArrayLike, weights: ArrayLike | None) -> float:
     """Weighted mean of the values that are not NaN; NaN if none is left."""
     values, weights = np.asarray(values, float), np.ones(len(values)) if weights is None else np.asarray(weights, float)
     kept = ~np.isnan(values)
@@ -101,7 +102,7 @@ def _mean(values: pd.Series, weights: np.ndarray | None) -> float:
 
 def pooled(rows: pd.DataFrame, weights: np.ndarray | None = None) -> tuple[float, float]:
     """IoU and Dice of all pixels together; NaN where nothing is true or predicted anywhere."""
-    weights = 1 if weights is None else weights
+    weights = np.ones(len(rows), int) if weights is None else weights
     intersection, union = ((rows[name] * weights).sum() for name in ("intersection", "union"))
     # |P| + |G| = union + intersection, so that Dice = 2 J / (1 + J): true of pooled counts, not of means over films.
     return (intersection / union, 2 * intersection / (union + intersection)) if union else (math.nan, math.nan)

@@ -29,6 +29,7 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
         }
         try:
             document = compiler.compile(format=kind, sys_inputs=inputs)
+            assert isinstance(document, bytes)  # a list for PNGs, one a page
         except typst.TypstError as error:
             raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
         if kind == "html":

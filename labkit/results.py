@@ -103,7 +103,7 @@ def spread(experiments: list[Experiment]) -> dict | None:
     def of(name: str, score: str) -> list[float]:
         return [scored[name, seed][score] for seed in seeds]
 
-    found = {"seeds": seeds, "runs": {}, "gains": {}}
+    found: dict = {"seeds": seeds, "runs": {}, "gains": {}}
     for name in RUNS.values():
         found["runs"][name] = {score: over_seeds(of(name, score)) for score in ("iou", "mae")}
     for task in ("lung", "infection"):
@@ -135,7 +135,9 @@ def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
     for task in ("lung", "infection"):
         bce, bce_iou = (film_scores(rows[RUNS[task, loss]].set_index(["class", "name"])) for loss in ("bce", "bce_iou"))
         for score in COMPARED:
-            found[task, score] = statistics.paired_difference(bce[score], bce_iou[score].reindex(bce.index))
+            found[task, score] = statistics.paired_difference(
+                bce[score].to_numpy(), bce_iou[score].reindex(bce.index).to_numpy()
+            )
     adjusted = statistics.holm([difference["p"] for difference in found.values()])
     for difference, p in zip(found.values(), adjusted):
         difference |= {"p_adjusted": p, "verdict": statistics.verdict(difference)}
@@ -213,12 +215,12 @@ def settings(experiments: list[Experiment]) -> list[dict]:
         phantom_only = knob == "films" and experiments[0].data != "phantom"
         if knob in named or phantom_only:
             continue
-        ours = {}
+        ours: dict[str, list] = {}
         for experiment in experiments:
             ours.setdefault(experiment.task, []).append(getattr(experiment, knob))
         reference = [] if knob == "films" else [field.default]  # the reference has no phantom films
         if any(set(values) != set(reference) for values in ours.values()):
-            texts = {
+            texts: dict = {
                 column: ", ".join(f"{value:g}" for value in dict.fromkeys(values)) for column, values in ours.items()
             }
             rows.append({"label": field.description, "reference": f"{reference[0]:g}" if reference else None} | texts)
@@ -275,14 +277,16 @@ def _run(experiment: Experiment) -> dict:
     for split in ("val", "test"):
         scores = film_scores(_rows(experiment, split))
         scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
-        kept[split] = summary[split] | {"intervals": {name: statistics.mean_interval(scores[name]) for name in scores}}
+        kept[split] = summary[split] | {
+            "intervals": {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores}
+        }
     return kept | {
         "name": experiment.name,
         "seed": experiment.seed,
         "task": experiment.task,
         "loss": experiment.loss,
         "epochs": len(history),
-        "train_loss": float(history.at[best, "train_loss"]),
+        "train_loss": float(history["train_loss"][best]),
         "fingerprint": summary["identity"]["films"],
     }
 

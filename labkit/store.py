@@ -122,7 +122,8 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
     try:
         folder.mkdir(parents=True)
         arrays = {kind: _Array(folder / f"{kind}.npy", shape) for kind in kinds}
-        odd_sizes, notes = [], []
+        odd_sizes: list[Path] = []
+        notes: list[str] = []
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 

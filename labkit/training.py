@@ -105,7 +105,7 @@ def best_epoch(history: list[dict]) -> int:
 def load_best(experiment: Experiment, device: torch.device) -> ResidualUNet:
     """The network of a finished training as it was in its best epoch. Raises checkpoint.Damaged for a file that is not it."""
     path = experiment.folder / "best.pt"
-    network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)
+    network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     saved = checkpoint.load(path, device)
     try:
         network.load_state_dict(saved["network"])
@@ -120,7 +120,7 @@ class Trainee:
     def __init__(self, experiment: Experiment, device: torch.device):
         torch.manual_seed(experiment.seed)  # the initial weights
         self.experiment, self.device = experiment, device
-        self.network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)
+        self.network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay
         )

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import re
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -64,3 +65,8 @@ def test_no_real_film_is_tracked(real):
         films = {row[-1] for row in csv.reader(file)}
     for path in tracked("*.png", "*.npy", "*.npz", "*.jpg", "*.pt", "*.pdf"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() not in films, path
+
+
+def test_type_hints_hold():
+    checked = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
