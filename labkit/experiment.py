@@ -13,6 +13,8 @@ from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
+# What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
+LOSSES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
 
 
 class Strict(BaseModel):
@@ -44,7 +46,7 @@ class Experiment(Strict):
     base: int = Field(64, ge=1, le=512, description="channels of the first level")
 
     # The loss (III-B).
-    loss: Literal["bce", "bce_iou"]
+    loss: str  # one of LOSSES
     alpha: float = Field(0.5, ge=0, le=1, description="weight of BCE in BCE+IoU")
 
     # Augmentation (III-C): the probability of each, and how far it goes.
@@ -76,6 +78,13 @@ class Experiment(Strict):
         if size % 8:
             raise ValueError("must be a multiple of 8, since the network halves it three times")
         return size
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, loss: str) -> str:
+        if loss not in LOSSES:
+            raise ValueError(f"there is no such loss; there are {', '.join(LOSSES)}")
+        return loss
 
     @property
     def folder(self) -> Path:

@@ -1,7 +1,9 @@
-"""The two losses that the report compares (III-B), each a value a film: a split's loss is the mean over its films.
+"""Losses, each a value a film: a split's loss is the mean over its films. The report compares bce and bce_iou (III-B).
 
 Everything is computed in float32, under autocast too: the sums over 256 x 256 pixels do not fit half precision.
 """
+
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,6 +33,13 @@ def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
     return alpha * bce(logits, truth) + (1 - alpha) * soft_iou(logits, truth)
 
 
+# Each by its name in experiment.LOSSES, from logits, truth and alpha, the weight of BCE in a sum.
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "bce": lambda logits, truth, alpha: bce(logits, truth),
+    "bce_iou": bce_iou,
+}
+
+
 def film_losses(name: str, alpha: float, logits: Tensor, truth: Tensor) -> Tensor:
-    """The loss of that name ("bce" or "bce_iou") for each film; (B, 1, H, W) -> (B,)."""
-    return bce(logits, truth) if name == "bce" else bce_iou(logits, truth, alpha)
+    """The loss of that name, one of experiment.LOSSES, for each film; (B, 1, H, W) -> (B,)."""
+    return FUNCTIONS[name](logits, truth, alpha)

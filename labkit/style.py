@@ -7,6 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from labkit.dataset import CLASSES
+from labkit.experiment import LOSSES
 from labkit.files import written
 
 # Widths are those of an IEEE page, in inches; colours are told apart by colour-blind readers.
@@ -16,8 +17,8 @@ CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
 TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
 TRAIN_COLOUR, VAL_COLOUR, IOU_COLOUR = COLOURS[7], COLOURS[0], COLOURS[2]
 TRUE_COLOUR, PREDICTED_COLOUR = COLOURS[1], COLOURS[9]  # outlines
-LOSS_COLOURS = {"bce": COLOURS[0], "bce_iou": COLOURS[3]}
-TITLES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
+TITLES = LOSSES
+LOSS_COLOURS = dict(zip(LOSSES, (COLOURS[0], COLOURS[3], *COLOURS[4:])))
 
 sns.set_theme(
     style="ticks",

@@ -4,7 +4,9 @@ import pytest
 import torch
 from monai.losses import DiceLoss
 
-from labkit import losses
+from labkit import losses, style
+from labkit.errors import LabkitError
+from labkit.experiment import LOSSES, load
 
 # Logits of probability 0.5, 0.25, 0.75.
 HALF, QUARTER, THREE_QUARTERS = 0.0, -math.log(3), math.log(3)
@@ -19,6 +21,15 @@ def random_films(count=5, side=24):
     logits = torch.randn(count, 1, side, side, generator=random) * 3
     truth = (torch.rand(count, 1, side, side, generator=random) < torch.rand(count, 1, 1, 1, generator=random)).float()
     return logits, truth
+
+
+def test_every_loss_can_be_asked_for_and_drawn():
+    assert list(losses.FUNCTIONS) == list(LOSSES) == list(style.LOSS_COLOURS)
+    assert len(set(style.LOSS_COLOURS.values())) == len(LOSSES)
+    for name in LOSSES:
+        assert load("smoke", "lung-bce", loss=name).loss == name
+    with pytest.raises(LabkitError, match="loss: there is no such loss; there are bce, .* .got 'BCE'."):
+        load("smoke", "lung-bce", loss="BCE")
 
 
 def test_bce_by_hand():
@@ -55,14 +66,14 @@ def test_better_masks_cost_less():
     truth = torch.zeros(1, 1, 8, 8)
     truth[..., :4] = 1
     right, half, wrong = (10 * (mask - 0.5) for mask in (truth, truth.roll(2, 3), 1 - truth))
-    for name in ("bce", "bce_iou"):
+    for name in LOSSES:
         costs = [losses.film_losses(name, 0.5, logits, truth).item() for logits in (right, half, wrong)]
         assert costs == sorted(costs) and costs[0] < 0.02 and costs[2] > 0.9
 
 
 def test_each_film_is_its_own_set():
     logits, truth = random_films()
-    for name in ("bce", "bce_iou"):
+    for name in LOSSES:
         together = losses.film_losses(name, 0.5, logits, truth)
         alone = torch.cat(
             [losses.film_losses(name, 0.5, logits[i : i + 1], truth[i : i + 1]) for i in range(len(logits))]
@@ -82,7 +93,7 @@ def test_equals_torch_and_monai():
     torch.testing.assert_close(losses.soft_iou(logits, truth), theirs(logits, truth).flatten())
 
 
-@pytest.mark.parametrize("name", ["bce", "bce_iou"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_float32_under_autocast(name):
     """Sums over 256 x 256 pixels overflow fp16 and lose digits in bf16; the loss must not notice either."""
     truth = torch.ones(1, 1, 256, 256)
