@@ -14,7 +14,7 @@ from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
-LOSSES = {"bce": "BCE", "bce_iou": "BCE + IoU"}
+LOSSES = {"bce": "BCE", "bce_iou": "BCE + IoU", "dice": "Dice", "bce_dice": "BCE + Dice"}
 
 
 class Strict(BaseModel):
@@ -47,7 +47,7 @@ class Experiment(Strict):
 
     # The loss (III-B).
     loss: str  # one of LOSSES
-    alpha: float = Field(0.5, ge=0, le=1, description="weight of BCE in BCE+IoU")
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of BCE in BCE+IoU")  # and in BCE+Dice
 
     # Augmentation (III-C): the probability of each, and how far it goes.
     flip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")

@@ -28,15 +28,29 @@ def soft_iou(logits: Tensor, truth: Tensor) -> Tensor:
     return 1 - (intersection + EPSILON) / (union + EPSILON)
 
 
+def soft_dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """1 - (2 |P and G| + e) / (|P| + |G| + e), soft sets as in soft_iou (Milletari et al., 3DV 2016, without squares)."""
+    probability, truth = logits.float().sigmoid().flatten(1), truth.float().flatten(1)
+    intersection, sizes = (probability * truth).sum(1), probability.sum(1) + truth.sum(1)
+    return 1 - (2 * intersection + EPSILON) / (sizes + EPSILON)
+
+
 def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
     """alpha BCE + (1 - alpha) soft IoU (eq. 1); (B, 1, H, W) -> (B,)."""
     return alpha * bce(logits, truth) + (1 - alpha) * soft_iou(logits, truth)
+
+
+def bce_dice(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
+    """alpha BCE + (1 - alpha) soft Dice; (B, 1, H, W) -> (B,)."""
+    return alpha * bce(logits, truth) + (1 - alpha) * soft_dice(logits, truth)
 
 
 # Each by its name in experiment.LOSSES, from logits, truth and alpha, the weight of BCE in a sum.
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "bce": lambda logits, truth, alpha: bce(logits, truth),
     "bce_iou": bce_iou,
+    "dice": lambda logits, truth, alpha: soft_dice(logits, truth),
+    "bce_dice": bce_dice,
 }
 
 

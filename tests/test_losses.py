@@ -2,11 +2,12 @@ import math
 
 import pytest
 import torch
-from monai.losses import DiceLoss
+from monai.losses import DiceCELoss, DiceLoss
 
 from labkit import losses, style
 from labkit.errors import LabkitError
 from labkit.experiment import LOSSES, load
+from labkit.training import fit
 
 # Logits of probability 0.5, 0.25, 0.75.
 HALF, QUARTER, THREE_QUARTERS = 0.0, -math.log(3), math.log(3)
@@ -51,6 +52,22 @@ def test_bce_iou_by_hand():
     assert losses.bce_iou(logits, truth, alpha=0.2).item() == pytest.approx(0.2 * bce + 0.8 * overlap)
 
 
+def test_soft_dice_by_hand():
+    # Intersection 1.25, sizes 1.5 + 2, as in test_soft_iou_by_hand.
+    logits, truth = film(HALF, QUARTER, THREE_QUARTERS), film(1, 0, 1)
+    assert losses.soft_dice(logits, truth).item() == pytest.approx(1 - (2 * 1.25 + 1) / (3.5 + 1))
+    bce = losses.bce(logits, truth).item()
+    mixed = losses.bce_dice(logits, truth, alpha=0.2).item()
+    assert mixed == pytest.approx(0.2 * bce + 0.8 * (1 - 3.5 / 4.5))
+
+
+@pytest.mark.parametrize("name", ["dice", "bce_dice"])
+def test_a_loss_that_no_preset_names_trains(smoke, name):
+    run = smoke("lung-bce", loss=name, epochs=1)
+    history = fit(run)
+    assert run.name == f"lung-bce,epochs=1,loss={name}" and history["train_loss"].notna().all()
+
+
 def test_empty_film():
     """All-black truth: predicting black costs nothing, predicting white nearly everything, and the gradient says so."""
     truth = torch.zeros(1, 1, 16, 16)
@@ -91,6 +108,17 @@ def test_equals_torch_and_monai():
     smooth = 2 * losses.EPSILON
     theirs = DiceLoss(sigmoid=True, jaccard=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none")
     torch.testing.assert_close(losses.soft_iou(logits, truth), theirs(logits, truth).flatten())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_dice_equals_monai(alpha):
+    logits, truth = random_films()
+    truth[0] = 0  # an empty film too
+    smooth = {"smooth_nr": losses.EPSILON, "smooth_dr": losses.EPSILON}
+    theirs = DiceLoss(sigmoid=True, reduction="none", **smooth)(logits, truth).flatten()
+    torch.testing.assert_close(losses.film_losses("dice", alpha, logits, truth), theirs)
+    both = DiceCELoss(sigmoid=True, lambda_dice=1 - alpha, lambda_ce=alpha, **smooth)(logits, truth)
+    torch.testing.assert_close(losses.film_losses("bce_dice", alpha, logits, truth).mean(), both)
 
 
 @pytest.mark.parametrize("name", LOSSES)
