@@ -3,7 +3,7 @@
 import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -27,9 +27,9 @@ class Checked:
     task: str
     unusable: list[str]  # a line for each thing that stops a run; the rest is empty then
     pack: store.Pack | None = None
-    pairs: pd.DataFrame | None = None  # audit.duplicates
-    odd: pd.DataFrame | None = None  # audit.odd_masks
-    summary: dict | None = None  # audit.summarise
+    pairs: pd.DataFrame = field(default_factory=pd.DataFrame)  # audit.duplicates
+    odd: pd.DataFrame = field(default_factory=pd.DataFrame)  # audit.odd_masks
+    summary: dict = field(default_factory=dict)  # audit.summarise
 
     def as_dict(self) -> dict:
         """What --json prints: `unusable`, and, where nothing is, films by split and class, warnings, and the audit."""
@@ -91,7 +91,7 @@ def _lines(one: Checked) -> list[str]:
     found, warnings = one.summary, one.pack.about["warnings"]
     lines = [f"{title}{found['films']:,} films, all can be used; the whole collection has {found['official']:,}"]
     for split, row in eda.counts(one.pack.samples).iterrows():
-        lines.append(f"  {split + ':':6} " + ", ".join(f"{count} {name}" for name, count in row.items()))
+        lines.append(f"  {str(split) + ':':6} " + ", ".join(f"{count} {name}" for name, count in row.items()))
     lines.append(
         f"  {found['pairs']} pairs show one picture twice, {found['exact']} pixel by pixel, {found['across']} across splits"
     )
@@ -124,20 +124,20 @@ def _pictures(one: Checked) -> list[tuple[str, str]]:
     if one.pack is None:
         return []
     some = one.pack.samples.groupby("class").head(4).index
-    pictures = [("Films of each class", _outlined(one, some))]
+    pictures = [("Films of each class", _outlined(one.task, one.pack, some))]
     if len(one.pairs):
         pictures.append(
             ("Films that show one picture, the most alike first", eda_figures.film_pairs(one.pack, one.pairs))
         )
     if len(one.odd):
-        pictures.append(("Films whose masks are worth a look", _outlined(one, one.odd.index[:SHOWN])))
+        pictures.append(("Films whose masks are worth a look", _outlined(one.task, one.pack, one.odd.index[:SHOWN])))
     return [(caption, _data_url(figure)) for caption, figure in pictures]
 
 
-def _outlined(one: Checked, rows: pd.Index) -> Figure:
-    outlines = {"lung": one.pack.lungs[rows]} | ({"infection": one.pack.masks[rows]} if one.task == "infection" else {})
-    titles = (one.pack.samples.loc[rows, "split"] + ": " + one.pack.samples.loc[rows, "name"]).tolist()
-    return eda_figures.outlined_films(one.pack.images[rows], outlines, titles)
+def _outlined(task: str, pack: store.Pack, rows: pd.Index) -> Figure:
+    outlines = {"lung": pack.lungs[rows]} | ({"infection": pack.masks[rows]} if task == "infection" else {})
+    titles = (pack.samples.loc[rows, "split"] + ": " + pack.samples.loc[rows, "name"]).tolist()
+    return eda_figures.outlined_films(pack.images[rows], outlines, titles)
 
 
 def _data_url(figure: Figure) -> str:

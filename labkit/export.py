@@ -73,6 +73,7 @@ def _onnx(network: nn.Module, size: int) -> bytes:
             network, (film,), dynamo=True, verbose=False, input_names=["film"], output_names=["probability"],
             dynamic_shapes=({0: torch.export.Dim("films")},),
         )  # fmt: skip
+    assert program is not None  # torch's hints allow for the exporter before this one
     program.model_proto.metadata_props.add(key="notice", value=NOTICE)
     buffer.write(program.model_proto.SerializeToString())
     return buffer.getvalue()

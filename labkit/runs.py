@@ -49,10 +49,10 @@ class Run:
         return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": [], "seconds": []})
 
     @cached_property
-    def evaluation(self) -> dict | None:
-        """evaluation.json, or None for a run that is not scored."""
+    def evaluation(self) -> dict:
+        """evaluation.json; empty for a run that is not scored."""
         path = self.folder / "evaluation.json"
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if path.is_file() else {}
 
     @property
     def state(self) -> str:
@@ -63,8 +63,8 @@ class Run:
 
     def summary(self) -> dict:
         """One line about it: state, epochs, minutes of training, and of the test films the scores in SCORES (None: not yet)."""
-        knobs, test = self.about["identity"]["knobs"], (self.evaluation or {}).get("test", {})
-        row = {"run": self.name, "state": self.state, "epochs": f"{len(self.history)}/{knobs['epochs']}"}
+        knobs, test = self.about["identity"]["knobs"], self.evaluation.get("test", {})
+        row: dict = {"run": self.name, "state": self.state, "epochs": f"{len(self.history)}/{knobs['epochs']}"}
         row |= {"minutes": round(float(self.history["seconds"].sum()) / 60, 1)}
         row |= {"films": f"{knobs['size']}x{knobs['size']}", "base": knobs["base"]}
         return row | {f"test {score}": test.get(score) for score in SCORES}
