@@ -1,0 +1,17 @@
+"""Strip notebooks of their outputs with nbstripout, which leaves those of cells tagged keep_output.
+
+nbstripout alone would also take the execution counts of those cells, and nbval does not check a cell that has none.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbstripout import strip_output
+
+for path in map(Path, sys.argv[1:]):
+    notebook = strip_output(nbformat.read(path, as_version=4), keep_output=False, keep_count=False, keep_id=True)
+    for cell in notebook.cells:
+        if cell.get("outputs"):
+            cell.execution_count = 1
+    nbformat.write(notebook, path)
