@@ -39,6 +39,9 @@ def index(root: Path, task: str) -> pd.DataFrame:
     rows, notes = [], []
     for split in SPLITS:
         split_folder = _subfolder(tree, split)
+        for entry in sorted(split_folder.iterdir()):
+            if entry.is_dir() and entry.name.casefold() not in map(str.casefold, CLASSES):
+                notes.append(f"{shown(entry)}: is no class ({', '.join(CLASSES)}), so its films are left out")
         for category in CLASSES:
             control = category in CONTROLS[task]
             folder = _find(split_folder, category)

@@ -111,6 +111,7 @@ class Preset(Strict):
     """A file of workflow/presets: what differs from the report, and which experiments are run."""
 
     about: str
+    collection: str = "COVID-QU-Ex"  # whose films they are, in the report's words
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)  # each experiment is run with each
     settings: dict[str, bool | str | int | float] = {}
     experiments: dict[str, dict[str, bool | str | int | float]] = Field(min_length=1)

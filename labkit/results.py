@@ -45,6 +45,7 @@ def collect(experiments: list[Experiment]) -> dict:
     return {
         "preset": preset,
         "about": load_preset(preset).about,
+        "collection": load_preset(preset).collection,
         "phantom": any(dataset.is_phantom(root) for root in roots),
         "data": ", ".join(sorted({root.name for root in roots})),
         "reduction": metrics.REDUCTION,

@@ -265,3 +265,13 @@ def test_masks_are_0_and_1(tmp_path):
     read = dataset.read_mask(damaged(tmp_path / "mask.png", mask), GREY)
     assert read.dtype == np.uint8 and set(np.unique(read)) == {0, 1} and read.sum() == 2560
     assert not dataset.read_mask(damaged(tmp_path / "black.png", GREY), GREY).any()
+
+
+def test_a_folder_that_is_no_class_is_told(copy):
+    # In another case it is one; a name of one's own is not, and its films would be missed in silence.
+    folder = copy / LUNG / LUNG / "Val"
+    (folder / "Normal").rename(folder / "normal")
+    assert not dataset.index(copy, "lung").attrs["warnings"]
+    (folder / "normal").rename(folder / "Tuberculosis")
+    told = dataset.index(copy, "lung").attrs["warnings"]
+    assert len(told) == 2 and f"{folder / 'Tuberculosis'}: is no class (COVID-19, Non-COVID, Normal)" in told[0]

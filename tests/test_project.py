@@ -52,7 +52,7 @@ def test_installed_versions_are_the_locks():
         assert version(name).split("+")[0] == wanted, name
 
 
-@pytest.mark.parametrize("page", ["README.md", "data/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "data/README.md", "data/OWN.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_and_pictures_of_the_pages(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -309,6 +309,7 @@ def project(tmp_path, monkeypatch):
     found = {
         "preset": "made",
         "about": "a test",
+        "collection": "COVID-QU-Ex",
         "phantom": False,
         "data": "covidqu",
         "reduction": "mean of a test",
@@ -409,6 +410,14 @@ def test_structure_of_the_page(project):
     assert page.count("<img") == 9 and page.count('alt="') == 9 and 'src="http' not in page
     assert "viewport" in page and "max-width" in page
     assert "Synthetic data" not in text
+
+
+def test_films_of_ones_own_are_not_called_covid_qu_ex(project):
+    theirs = "The collection has no patient numbers"
+    assert "chest X-rays from COVID-QU-Ex" in project() and theirs in project()
+    text = project(collection="our hospital")
+    assert "chest X-rays from our hospital" in text and "films of our hospital in the folder" in text
+    assert "chest X-rays from COVID-QU-Ex" not in text and theirs not in text and "Of the whole collection" not in text
 
 
 def test_phantoms_are_announced_and_settings_told(project):
