@@ -79,6 +79,7 @@ def test_scores_at_a_threshold():
 def test_iou_curve_is_the_iou_at_each_threshold():
     random = np.random.default_rng(0)
     probability, truth = random.random((16, 16), np.float32), random.integers(0, 2, (16, 16), np.uint8)
+    probability[0, :3] = 0, 0.5, 1  # a pixel at the threshold is not over it
     wanted = [explore.scores_at(probability, truth, threshold)["iou"] for threshold in explore.THRESHOLDS]
     np.testing.assert_allclose(explore.iou_curve(probability, truth), wanted)
     assert np.isnan(explore.iou_curve(probability, 0 * truth)).all()
