@@ -1,8 +1,9 @@
 # `make help` lists what can be made. Everything runs in .venv, which is set up from the lock the first time.
 PRESET ?= demo
 DATA ?=
+PROFILE ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-export PRESET DATA
+export PRESET DATA PROFILE
 
 .PHONY: help report test bench fuzz lab
 
@@ -11,9 +12,10 @@ help:  ## this list
 	@echo
 	@echo '  PRESET=demo|laptop|paper|smoke   what is run (default: demo); see workflow/presets'
 	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
+	@echo '  PROFILE=workflow/profiles/slurm  where jobs run; without it: on this machine, one at a time'
 
 report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html
-	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA"
+	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA" --profile "$$PROFILE"
 
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
 	@.venv/bin/python -m pytest

@@ -47,6 +47,7 @@ RunName = Annotated[
 def report(
     preset: Annotated[str, typer.Argument(help="A file of workflow/presets: smoke, demo, laptop, paper, …")],
     data: Annotated[str, typer.Option(help="Folder of COVID-QU-Ex, or 'phantom'; the preset's if left out.")] = "",
+    profile: Annotated[str, typer.Option(help="Folder that says where jobs run: workflow/profiles/slurm.")] = "",
 ) -> None:
     """Make a preset's report: train, score, draw and write whatever is missing or out of date.
 
@@ -54,7 +55,7 @@ def report(
     """
     from labkit import workflow
 
-    workflow.report(preset, data)
+    workflow.report(preset, data, profile)
 
 
 @app.command()

@@ -1,0 +1,137 @@
+"""The report as jobs of a real SLURM, a cluster of this one machine; two of its trainings are killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import faults
+import nbformat
+import pandas as pd
+import pytest
+from conftest import missing
+
+from labkit.experiment import load
+from labkit.files import ROOT
+from labkit.training import fit
+
+PROFILE = "workflow/profiles/slurm"
+SCRIPT = ROOT / "tests" / "slurm.sh"
+EPOCHS = 80  # of the trainings that are killed: some seconds
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The environment in which sbatch and the others talk to a cluster of this machine; afterwards nothing of it is left."""
+    programs = ("slurmctld", "slurmd", "munged")
+    if not all(shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") for name in programs):
+        missing("slurm", "SLURM is not installed; on Debian: apt-get install slurm-wlm munge")
+    # Not pytest's folder: munge wants one that others may enter, and a socket's path may have 107 letters only.
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        try:
+            started = subprocess.run([SCRIPT, "start", folder], stderr=subprocess.PIPE, text=True)
+            assert started.returncode == 0, started.stderr
+            path = f"{folder}/bin:{os.environ['PATH']}"
+            yield os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": path}
+        finally:
+            subprocess.run([SCRIPT, "stop", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tree):
+    """A copy of the project's sources, with a profile for two cores and a preset with two trainings long enough to kill."""
+    root = tmp_path_factory.mktemp("slurm") / "a project's copy"
+    for name in faults.SOURCES:
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    text = (ROOT / PROFILE / "config.yaml").read_text()
+    for old, new in (("status-checks: 20", "status-checks: 2"), (": 8\n", ": 2\n"), (": 4\n", ": 2\n")):
+        assert old in text
+        text = text.replace(old, new)
+    (root / PROFILE / "config.yaml").write_text(text)
+    text = (ROOT / "workflow" / "presets" / "smoke.yml").read_text().replace("loss: bce}", f"loss: bce, epochs: {EPOCHS}}}")
+    (root / "workflow" / "presets" / "killed.yml").write_text(text)
+    (root / "workflow" / "presets" / "five.yml").write_text(f"seeds: [0, 1, 2, 3, 4]\n{text}")
+    return root
+
+
+def epochs_kept(project: Path, name: str) -> int:
+    history = project / "runs" / "killed" / name / "seed0" / "history.csv"
+    return len(pd.read_csv(history)) if history.is_file() else 0
+
+
+def job_of(environment: dict, name: str) -> str:
+    """The number of the running job that trains an experiment."""
+    listed = subprocess.check_output(["squeue", "--noheader", "--format=%i %k"], env=environment, text=True)
+    (job,) = [line.split()[0] for line in listed.splitlines() if line.endswith(f"rule_train_wildcards_{name}_0")]
+    return job
+
+
+def kernel_of(job: str) -> int:
+    """The process of a job that trains."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if "ipykernel" in (folder / "cmdline").read_text() and f"SLURM_JOB_ID={job}\0" in (folder / "environ").read_text():
+                return int(folder.name)
+        except OSError:  # of another user, or gone by now
+            continue
+    raise AssertionError(f"job {job} has no kernel")
+
+
+def kill_two(slurm: dict, project: Path, report: subprocess.Popen) -> dict[str, int]:
+    """Kill two trainings of a running report, each in another way; returns how many epochs of each were kept by then."""
+    killed_after = {}
+    while len(killed_after) < 2:
+        assert report.poll() is None, (project / "said.txt").read_text()
+        for name in {"lung-bce", "infection-bce"} - set(killed_after):
+            if epochs_kept(project, name) >= 2:
+                job = job_of(slurm, name)
+                if name == "lung-bce":  # its process dies: the job fails, and Snakemake submits another
+                    os.kill(kernel_of(job), signal.SIGKILL)
+                else:  # SLURM takes the job off its node, and starts it again
+                    subprocess.run(["scontrol", "requeue", job], env=slurm, check=True)
+                killed_after[name] = epochs_kept(project, name)
+        time.sleep(0.1)
+    return killed_after
+
+
+def test_killed_jobs_go_on_from_their_last_epoch(slurm, project, tree, home):
+    command = [sys.executable, "-m", "labkit", "report", "killed", "--data", str(tree), "--profile", PROFILE]
+    with open(project / "said.txt", "w") as said:
+        environment = slurm | {"PYTHONPATH": str(project)}
+        report = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        killed_after = kill_two(slurm, project, report)
+        assert report.wait(timeout=200) == 0, (project / "said.txt").read_text()
+    finally:
+        for pid in faults.members(report.pid):  # after a failure: Snakemake too
+            os.kill(pid, signal.SIGKILL)
+    assert (project / "report" / "build" / "killed" / "report.pdf").is_file()
+
+    logs = project / "runs" / "killed" / "slurm_logs"
+    assert len(list(logs.glob("rule_evaluate/*/*.log"))) == 4 and len(list(logs.glob("rule_figures/*.log"))) == 1
+    assert len(list(logs.glob("rule_train/lung-bce_0/*.log"))) == 2  # the killed job's, and that of the one after it
+    for name, least in killed_after.items():
+        executed = nbformat.read(project / "runs" / "killed" / "notebooks" / f"2_train-{name}-seed0.ipynb", as_version=4)
+        said = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
+        first = int(said.split(f"{name} epoch ")[1].split("/")[0])
+        assert least < first < EPOCHS, "the job that took over did not go on from where the killed one was"
+        alone = load("smoke", name, data=str(tree), epochs=EPOCHS, threads=2)
+        fit(alone)
+        assert faults.weights_of(alone.folder) == faults.weights_of(project / "runs" / "killed" / name / "seed0")
+
+
+def test_five_seeds_of_four_experiments_are_one_command(project, tree):
+    """What would be submitted; no cluster is asked for that."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", PROFILE]
+    command += ["--nolock", "--dry-run", "--quiet", "rules", "--config", "preset=five", f"data={tree}"]
+    environment = os.environ | {"PYTHONPATH": str(project), "PRESET": "five"}
+    planned = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert planned.returncode == 0, planned.stderr
+    jobs = dict(line.split() for line in (planned.stdout + planned.stderr).splitlines() if len(line.split()) == 2)
+    assert (jobs["train"], jobs["evaluate"], jobs["figures"]) == ("20", "20", "1")
