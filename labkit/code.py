@@ -13,6 +13,7 @@ TRAINING = (
     "losses",
     "metrics",
     "hardware",
+    "parallel",
     "scoring",
     "checkpoint",
     "training",

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import torch
 
+from labkit import parallel
 from labkit.experiment import Experiment
 from labkit.files import ROOT
 from labkit.hardware import precision_of
@@ -14,13 +15,14 @@ PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "matplotlib", "papermill
 
 
 def environment(experiment: Experiment, device: torch.device) -> dict:
-    """Versions, commit, processor, thread count, device and number format of this process."""
+    """Versions, commit, processor, thread and process count, device and number format of this process."""
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "commit": commit(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
+        "processes": parallel.processes(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "precision": precision_of(experiment, device),
     }

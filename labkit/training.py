@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labkit import checkpoint, code, losses, metrics, provenance, store
+from labkit import checkpoint, code, losses, metrics, parallel, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
@@ -62,6 +62,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
 
     device = device_of(experiment)
     environment = provenance.environment(experiment, device)
+    parallel.of_first(identity)  # other processes, where there are any, begin with this one: see distributed.follow
     state = Trainee(experiment, device)
     state.restore(folder, identity)
     history = state.history
@@ -80,7 +81,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
             values = [train_loss, float(rows["loss"].mean()), metrics.mae(rows), metrics.iou(rows), lr]
             if not np.isfinite(values).all():
                 raise LabkitError(_not_finite(experiment, epoch, values, rows))
-            state.scheduler.step(values[1])
+            state.scheduler.step(parallel.of_first(values[1]))
             history.append(dict(zip(HISTORY, [epoch, *values, round(time.perf_counter() - start, 3)])))
             if best_epoch(history) == epoch:
                 state.best = {name: value.clone() for name, value in state.network.state_dict().items()}
@@ -121,6 +122,7 @@ class Trainee:
         torch.manual_seed(experiment.seed)  # the initial weights
         self.experiment, self.device = experiment, device
         self.network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.shared = parallel.wrapped(self.network)  # the same network, whose gradients are all processes'
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay
         )
@@ -132,12 +134,17 @@ class Trainee:
         self.best: dict[str, Tensor] = {}  # the network's state in its best epoch
 
     def step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """One step down the gradient on a batch, (B, 1, H, W); returns the films' losses (B,) and the gradient's norm."""
+        """One step down the gradient on a batch, (B, 1, H, W); returns the films' losses (B,) and the gradient's norm.
+
+        Of several processes each computes with its share of the batch, and returns the losses of that.
+        """
+        mine = parallel.share()
         with autocast(self.experiment, self.device):
-            logits = self.network(images.to(memory_format=torch.channels_last))
-        film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks)
+            logits = self.shared(images[mine].to(memory_format=torch.channels_last))
+        film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks[mine])
         self.optimizer.zero_grad()
-        film_losses.mean().backward()
+        # Shares may differ by a film: weighted by their size, the mean over processes is that over the batch's films.
+        (film_losses.mean() * (len(film_losses) * parallel.processes() / len(images))).backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
         self.optimizer.step()
         return film_losses.detach(), norm
@@ -192,7 +199,7 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
             f"{experiment.name}: loss or gradient is not finite in epoch {epoch}, step {step + 1} (films "
             f"{', '.join(names)}); {epoch - 1} epochs are kept in {shown(experiment.folder)}; try a lower lr"
         )
-    return float(torch.cat(film_losses).mean())
+    return float(parallel.mean(torch.cat(film_losses)))
 
 
 def _write_history(folder: Path, history: list[dict]) -> None:
