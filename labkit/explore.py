@@ -89,10 +89,13 @@ def scores_at(probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5
 
     `iou`, NaN for an empty truth; `hard_mae` of the mask; `mae` of the probabilities, which no threshold changes.
     """
-    probability, truth = (torch.tensor(array)[None] for array in (probability, truth))
-    mask = torch.where(probability > threshold, torch.inf, -torch.inf)  # logits of a network that is sure
-    hard, soft = (metrics.film_scores(pd.DataFrame(metrics.count(x, truth))) for x in (mask, probability.logit()))
-    return {"iou": hard.at[0, "iou"], "hard_mae": hard.at[0, "hard_mae"], "mae": soft.at[0, "mae"]}
+    soft, true = torch.tensor(probability)[None], torch.tensor(truth)[None]
+    sure = (soft > threshold).float().logit()  # logits of a network that is sure of its mask
+    of_mask, of_probability = (
+        metrics.film_scores(pd.DataFrame(metrics.count(logits, true))).iloc[0].to_dict()
+        for logits in (sure, soft.logit())
+    )
+    return {"iou": of_mask["iou"], "hard_mae": of_mask["hard_mae"], "mae": of_probability["mae"]}
 
 
 def iou_curve(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -155,9 +158,12 @@ def draw_place(films: pd.DataFrame, row: int, film: dict) -> Figure:
     """Where a film lies among `films` (columns class, area and iou; `row` of its index), and the film itself."""
     figure = Figure(figsize=(PAGE, 3.6))
     left, right = figure.subplots(1, 2)
-    for category, some in films.groupby("class"):
-        left.scatter(100 * some["area"], some["iou"], s=16, color=CLASS_COLOURS[category], label=category, linewidth=0)
-    left.plot(100 * films.at[row, "area"], films.at[row, "iou"], "o", color="black", markersize=10, fillstyle="none")
+    for category, colour in CLASS_COLOURS.items():
+        some = films[films["class"] == category]
+        if len(some):
+            left.scatter(100 * some["area"], some["iou"], s=16, color=colour, label=category, linewidth=0)
+    this = films.loc[row].to_dict()
+    left.plot(100 * this["area"], this["iou"], "o", color="black", markersize=10, fillstyle="none")
     left.set(title="All films, this one circled", xlabel="True mask (% of film)", ylabel="IoU of a film", ylim=(0, 1))
     left.legend()
     left.spines[["top", "right"]].set_visible(False)
@@ -254,7 +260,7 @@ def move_threshold(readers: dict[str, Reader]) -> None:
         shown = reader.film(row)
         scores = scores_at(shown["probability"], shown["truth"], threshold.value)
         return draw_threshold(shown, threshold.value), (
-            f"{films.at[row, 'name']}, threshold {threshold.value:.2f}: IoU {scores['iou']:.3f}, MAE of the mask "
+            f"{films['name'].to_dict()[row]}, threshold {threshold.value:.2f}: IoU {scores['iou']:.3f}, MAE of the mask "
             f"{scores['hard_mae']:.4f}, MAE of the probabilities {scores['mae']:.4f}"
         )
 
@@ -270,8 +276,9 @@ def pick(readers: dict[str, Reader]) -> None:
         films = _tested(reader).sort_values("area", kind="stable")
         film.max = len(films)
         row = films.index[film.value - 1]
-        caption = f"{films.at[row, 'name']}: true mask {100 * films.at[row, 'area']:.1f} % of the film"
-        return draw_place(films, row, reader.film(row)), f"{caption}, IoU {films.at[row, 'iou']:.3f}"
+        this = films.loc[row].to_dict()
+        caption = f"{this['name']}: true mask {100 * this['area']:.1f} % of the film, IoU {this['iou']:.3f}"
+        return draw_place(films, row, reader.film(row)), caption
 
     live([run, film], draw)
 

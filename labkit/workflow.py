@@ -47,8 +47,10 @@ def report(preset: str, data: str = "", profile: str = "") -> None:
     with open(log, "w", encoding="utf-8") as messages:
         # In a group of its own, so that it gets an interrupt from us alone, whether we got it from a terminal or by `kill`.
         # PRESET is for profiles, which may name runs/$PRESET.
-        options = {"env": os.environ | {"PRESET": preset}, "pass_fds": [held], "process_group": 0}
-        snakemake = subprocess.Popen(command, cwd=ROOT, stderr=messages, **options)
+        environment = os.environ | {"PRESET": preset}
+        snakemake = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=messages, pass_fds=[held], process_group=0
+        )
         try:
             failed = snakemake.wait() != 0
         except KeyboardInterrupt:

@@ -15,13 +15,6 @@ REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data"
 SOURCES = ("labkit", "notebooks", "workflow", "report")
 
 
-def missing(what: str, message: str):
-    """Skip a test for want of `what`; fail where LABKIT_REQUIRE, words with spaces between, names it."""
-    if what in os.environ.get("LABKIT_REQUIRE", "").split():
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 def missing(what: str, message: str) -> None:
     """Skip a test for want of `what`; fail it where the environment's LABKIT_REQUIRE lists `what`, as in .ci/run."""
     if what in os.environ.get("LABKIT_REQUIRE", "").split():
