@@ -52,7 +52,11 @@ def project(tmp_path_factory, tree):
         assert old in text
         text = text.replace(old, new)
     (root / PROFILE / "config.yaml").write_text(text)
-    text = (ROOT / "workflow" / "presets" / "smoke.yml").read_text().replace("loss: bce}", f"loss: bce, epochs: {EPOCHS}}}")
+    text = (
+        (ROOT / "workflow" / "presets" / "smoke.yml")
+        .read_text()
+        .replace("loss: bce}", f"loss: bce, epochs: {EPOCHS}}}")
+    )
     (root / "workflow" / "presets" / "killed.yml").write_text(text)
     (root / "workflow" / "presets" / "five.yml").write_text(f"seeds: [0, 1, 2, 3, 4]\n{text}")
     return root
@@ -74,7 +78,10 @@ def kernel_of(job: str) -> int:
     """The process of a job that trains."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if "ipykernel" in (folder / "cmdline").read_text() and f"SLURM_JOB_ID={job}\0" in (folder / "environ").read_text():
+            if (
+                "ipykernel" in (folder / "cmdline").read_text()
+                and f"SLURM_JOB_ID={job}\0" in (folder / "environ").read_text()
+            ):
                 return int(folder.name)
         except OSError:  # of another user, or gone by now
             continue

@@ -1,0 +1,115 @@
+"""Two processes that torchrun starts train one network, on CPUs: what comes out, and going on after a kill."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import faults
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from labkit import losses, parallel, training
+from labkit.errors import LabkitError
+from labkit.experiment import load
+from labkit.files import read_json
+
+KNOBS = {"size": 32, "base": 2, "batch": 5, "epochs": 8, "precision": "fp32", "threads": 1, "lr": 0.001}
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tree):
+    """A copy of the project's sources with a preset of one small experiment; 12 films in batches of 5, 5 and 2."""
+    root = tmp_path_factory.mktemp("distributed")
+    for name in faults.SOURCES:
+        shutil.copytree(faults.files.ROOT / name, root / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    knobs = "".join(f", {knob}: {value}" for knob, value in KNOBS.items())
+    text = f"about: for tests\nexperiments:\n  lung-bce_iou: {{task: lung, loss: bce_iou{knobs}}}\n"
+    (root / "workflow" / "presets" / "pair.yml").write_text(text)
+    return root
+
+
+def command(tree: Path, seed: int = 0) -> list[str]:
+    return [*TORCHRUN, "-m", "labkit.distributed", "pair", "lung-bce_iou", "--data", str(tree), "--seed", str(seed)]
+
+
+def step_by_halves(self, images, masks):
+    """What Trainee.step is for two processes, done by one: gradients are added up over two halves of the batch."""
+    self.optimizer.zero_grad()
+    found = []
+    for half in (0, 1):
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        logits = self.network(images[half::2].to(memory_format=torch.channels_last))
+        film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks[half::2])
+        (film_losses.sum() / len(images)).backward()
+        found.append(film_losses.detach())
+        if half == 1:  # the running means that are kept are the first process's
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(kept[name])
+    norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
+    self.optimizer.step()
+    return torch.cat(found), norm
+
+
+def test_two_processes_are_one_that_adds_up_halves(project, tree, smoke, monkeypatch):
+    assert faults.start(project, *command(tree)).wait() == 0, (project / "said.txt").read_text()
+    folder = project / "runs" / "pair" / "lung-bce_iou" / "seed0"
+    assert read_json(folder / "experiment.json")["environment"]["processes"] == 2
+    pair = torch.load(folder / "last.pt", weights_only=True)["network"]
+    history = pd.read_csv(folder / "history.csv")
+
+    def of_one(**changed):
+        run = smoke(**KNOBS, **changed)
+        training.fit(run)
+        found = (
+            pd.read_csv(run.folder / "history.csv"),
+            torch.load(run.folder / "last.pt", weights_only=True)["network"],
+        )
+        shutil.rmtree(run.folder)
+        return found
+
+    def apart(network):
+        return max(float((network[name].float() - pair[name].float()).abs().max()) for name in pair)
+
+    plain = apart(of_one()[1])
+    monkeypatch.setattr(training.Trainee, "step", step_by_halves)
+    halves, network = of_one()
+    assert apart(network) < 1e-5 < plain / 100  # one process that takes the batch whole ends elsewhere
+    columns = ["train_loss", "val_loss", "mae", "iou", "lr"]
+    pd.testing.assert_frame_equal(history[columns], halves[columns], rtol=1e-5)
+
+
+def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
+    whole, broken = (project / "runs" / "pair" / "lung-bce_iou" / f"seed{seed}" for seed in (0, 1))
+    process = faults.start(project, *command(tree, seed=1))
+    while not (broken / "history.csv").is_file():
+        assert process.poll() is None, (project / "said.txt").read_text()
+        time.sleep(0.02)
+    workers = subprocess.check_output(["pgrep", "--parent", str(process.pid)], text=True).split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    assert process.wait(timeout=60) == 1
+    assert not (broken / "training.json").exists()
+    assert faults.start(project, *command(tree, seed=1)).wait() == 0, (project / "said.txt").read_text()
+    gone_on = faults.weights_of(broken)
+    shutil.rmtree(broken)
+    assert faults.start(project, *command(tree, seed=1)).wait() == 0
+    assert faults.weights_of(broken) == gone_on != faults.weights_of(whole)
+
+
+@pytest.mark.parametrize(("films", "batch"), [(12, 11), (1, 16), (12, 1)])
+def test_batches_of_fewer_films_than_processes_are_refused(films, batch):
+    with pytest.raises(LabkitError, match="too few for 2 processes; take another batch"):
+        parallel.check(films, batch, 2)
+    parallel.check(films + 4, 4 * batch + 3, 1)
+
+
+def test_without_torchrun_it_says_how_to_start(tmp_path):
+    plain = [sys.executable, "-m", "labkit.distributed", "smoke", "lung-bce"]
+    said = subprocess.run(plain, cwd=faults.files.ROOT, capture_output=True, text=True)
+    assert said.returncode == 1 and said.stderr.startswith("labkit: start this by torchrun")
