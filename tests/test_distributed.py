@@ -16,7 +16,6 @@ from torch import nn
 
 from labkit import losses, parallel, training
 from labkit.errors import LabkitError
-from labkit.experiment import load
 from labkit.files import read_json
 
 KNOBS = {"size": 32, "base": 2, "batch": 5, "epochs": 8, "precision": "fp32", "threads": 1, "lr": 0.001}
@@ -95,7 +94,10 @@ def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
     os.kill(int(workers[-1]), signal.SIGKILL)
     assert process.wait(timeout=60) == 1
     assert not (broken / "training.json").exists()
+    said_before = (project / "said.txt").read_text()
     assert faults.start(project, *command(tree, seed=1)).wait() == 0, (project / "said.txt").read_text()
+    said = (project / "said.txt").read_text().removeprefix(said_before)
+    assert "epoch 8/8" in said and "epoch 1/8" not in said
     gone_on = faults.weights_of(broken)
     shutil.rmtree(broken)
     assert faults.start(project, *command(tree, seed=1)).wait() == 0

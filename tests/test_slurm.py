@@ -43,7 +43,7 @@ def slurm():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, tree):
-    """A copy of the project's sources, with a profile for a small machine and a preset with two trainings long enough to kill."""
+    """A copy of the project's sources, a profile for a small machine, and a preset with two longer trainings."""
     root = tmp_path_factory.mktemp("slurm") / "a project's copy"
     for name in faults.SOURCES:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
