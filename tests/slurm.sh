@@ -76,6 +76,12 @@ stop() {
             sleep 0.2
         done
     fi
+    # Without cgroups SLURM loses sight of a job's process whose parent ended before it, and cancels the job around it.
+    for process in /proc/[0-9]*; do
+        if grep -qzx "SLURM_CONF=$SLURM_CONF" "$process/environ" && grep -qz '^SLURM_JOB_ID=' "$process/environ"; then
+            kill -KILL "${process#/proc/}" || true
+        fi
+    done 2> /dev/null
     for name in slurmd slurmctld munged; do
         [[ -s $folder/$name.pid ]] || continue
         pid=$(cat "$folder/$name.pid")

@@ -24,6 +24,14 @@ SCRIPT = ROOT / "tests" / "slurm.sh"
 EPOCHS = 30  # of the trainings that are killed: some seconds
 
 
+def told(path: Path) -> str:
+    """A file of /proc; nothing for a process of another user, or one that is gone by now."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """The environment in which sbatch and the others talk to a cluster of this machine; afterwards nothing of it is left."""
@@ -39,6 +47,8 @@ def slurm():
             yield os.environ | {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": path}
         finally:
             subprocess.run([SCRIPT, "stop", folder], check=True)
+            left = [str(path) for path in Path("/proc").glob("[0-9]*") if folder in told(path / "environ")]
+            assert not left, f"processes of the cluster are left: {left}"
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +87,8 @@ def job_of(environment: dict, name: str) -> str:
 def kernel_of(job: str) -> int:
     """The process of a job that trains."""
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (
-                "ipykernel" in (folder / "cmdline").read_text()
-                and f"SLURM_JOB_ID={job}\0" in (folder / "environ").read_text()
-            ):
-                return int(folder.name)
-        except OSError:  # of another user, or gone by now
-            continue
+        if "ipykernel" in told(folder / "cmdline") and f"SLURM_JOB_ID={job}\0" in told(folder / "environ"):
+            return int(folder.name)
     raise AssertionError(f"job {job} has no kernel")
 
 
