@@ -8,11 +8,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from labkit import boundary, conventions, eda_figures, files, report, results, statistics, store, style
+from labkit import boundary, conventions, eda_figures, files, metrics, report, results, statistics, store, style
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 
+COUNTS = metrics.count(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))
+FILM_SCORES = [
+    *metrics.film_scores(pd.DataFrame({name: value.numpy() for name, value in COUNTS.items()})),
+    *boundary.COLUMNS,
+]
 RUN_NAMES = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
 
 
@@ -43,21 +49,7 @@ def scores(iou, mae, empty=0.0):
             "same_grade": 0.7,
             "kappa": 0.8,
         },
-        "intervals": {
-            name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9}
-            for name in (
-                "iou",
-                "dice",
-                "soft_iou",
-                "sensitivity",
-                "precision",
-                "specificity",
-                "mae",
-                "hard_mae",
-                "brier",
-            )
-            + boundary.COLUMNS
-        },
+        "intervals": {name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9} for name in FILM_SCORES},
         "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
 
@@ -410,6 +402,13 @@ def test_structure_of_the_page(project):
     assert page.count("<img") == 9 and page.count('alt="') == 9 and 'src="http' not in page
     assert "viewport" in page and "max-width" in page
     assert "Synthetic data" not in text
+
+
+def test_the_appendix_defines_every_score_of_single_films():
+    listed = re.search(r"#let definitions = \(\n(.*?)\n\)\n", (files.ROOT / "report" / "report.typ").read_text(), re.S)[
+        1
+    ]
+    assert sorted(re.findall(r'\], "(\w+)", \d\),$', listed, re.M)) == sorted(FILM_SCORES)
 
 
 def test_films_of_ones_own_are_not_called_covid_qu_ex(project):
