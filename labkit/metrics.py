@@ -67,9 +67,10 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
     `iou`, `dice`; `soft_iou`, of probabilities instead of the thresholded mask; `sensitivity`, the part of the true mask
     that was found; `precision`, the part of the predicted mask that is true (NaN where nothing is predicted);
-    `specificity`, the part of the background that was left alone (NaN where there is none); `mae` of the probabilities,
-    `hard_mae` of the thresholded mask; `brier`, the mean squared error of the probabilities (Brier, 1950). The first four
-    are NaN where the true mask is empty.
+    `specificity`, the part of the background that was left alone (NaN where there is none); `area_similarity`, how alike the
+    two masks are in size alone, 1 - ||P| - |G|| / (|P| + |G|) (Taha and Hanbury, 2015, for volumes); `mae` of the
+    probabilities, `hard_mae` of the thresholded mask; `brier`, the mean squared error of the probabilities (Brier, 1950).
+    The first four and `area_similarity` are NaN where the true mask is empty.
     """
     some = rows["truth"] > 0
     background = rows["pixels"] - rows["truth"]
@@ -83,6 +84,9 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
             "sensitivity": (rows["intersection"] / rows["truth"]).where(some),
             "precision": (rows["intersection"] / rows["predicted"]).where(rows["predicted"] > 0),
             "specificity": (1 - false_positives / background).where(background > 0),
+            "area_similarity": (
+                1 - (rows["predicted"] - rows["truth"]).abs() / (rows["predicted"] + rows["truth"])
+            ).where(some),
             "mae": film_mae(rows),
             "hard_mae": (rows["union"] - rows["intersection"]) / rows["pixels"],
             "brier": rows["squared_error"] / rows["pixels"],

@@ -115,6 +115,8 @@ def test_film_scores_by_hand():
     assert row["iou"] == pytest.approx(1 / 3) and row["dice"] == pytest.approx(1 / 2)
     assert row["soft_iou"] == pytest.approx(1.2 / (1.9 + 2 - 1.2))
     assert (row["sensitivity"], row["precision"], row["specificity"]) == pytest.approx((1 / 2, 1 / 2, 1 / 2))
+    assert row["area_similarity"] == 1  # as large as the truth, if not where it lies
+    assert metrics.film_scores(films(("#...", "###.")))["area_similarity"].item() == pytest.approx(1 - 2 / 4)
     assert row["mae"] == pytest.approx((0.2 + 0.6 + 0.6 + 0.1) / 4) and row["hard_mae"] == pytest.approx(2 / 4)
     assert row["brier"] == pytest.approx((0.04 + 0.36 + 0.36 + 0.01) / 4)
 
