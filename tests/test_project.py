@@ -70,3 +70,18 @@ def test_no_real_film_is_tracked(real):
 def test_type_hints_hold():
     checked = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_citation_changelog_and_licence_say_the_same_as_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (author,) = project["authors"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what CFF 1.2.0 requires
+    assert (citation["cff-version"], citation["version"], citation["license"]) == ("1.2.0", project["version"], "MIT")
+    assert citation["authors"] == [author]
+    for reference in citation["references"]:
+        assert {"type", "title", "authors"} <= set(reference) and reference["doi"].startswith("10.")
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert headings[:2] == ["Unreleased", project["version"]]
+    licence = (ROOT / "LICENSE").read_text()
+    assert project["license"] == "MIT" and licence.startswith("MIT License") and author["name"] in licence
