@@ -17,8 +17,9 @@ help:  ## this list
 report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html
 	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA" --profile "$$PROFILE"
 
+# Two at a time: many tests wait, or start processes. Threads of one that wait for work must not spin beside the other's.
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
-	@.venv/bin/python -m pytest
+	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadgroup
 	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: .venv/ready  ## measure speed into bench/RESULTS.md (half an hour or more); ONLY='step epoch' names some

@@ -15,6 +15,14 @@ REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data"
 SOURCES = ("labkit", "notebooks", "workflow", "report")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `pytest -n 2 --dist loadgroup`: a file's tests stay together, and those that share the report; these begin."""
+    shared = ("test_workflow.py", "test_page.py")
+    items.sort(key=lambda item: item.path.name not in shared)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("report" if item.path.name in shared else item.path.name))
+
+
 def missing(what: str, message: str) -> None:
     """Skip a test for want of `what`; fail it where the environment's LABKIT_REQUIRE lists `what`, as in .ci/run."""
     if what in os.environ.get("LABKIT_REQUIRE", "").split():
