@@ -15,6 +15,7 @@ REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data"
 SOURCES = ("labkit", "notebooks", "workflow", "report")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `pytest -n 2 --dist loadgroup`: a file's tests stay together, and those that share the report; these begin."""
     shared = ("test_workflow.py", "test_page.py")
