@@ -19,7 +19,7 @@ report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf
 
 # Two at a time: many tests wait, or start processes. Threads of one that wait for work must not spin beside the other's.
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
-	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2 --dist loadgroup
+	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2
 	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: .venv/ready  ## measure speed into bench/RESULTS.md (half an hour or more); ONLY='step epoch' names some

@@ -15,13 +15,17 @@ REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data"
 SOURCES = ("labkit", "notebooks", "workflow", "report")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadgroup`: a file's tests stay together, and those that share the report; these begin."""
-    shared = ("test_workflow.py", "test_page.py")
-    items.sort(key=lambda item: item.path.name not in shared)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("report" if item.path.name in shared else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """For `pytest -n 2`: a file's tests stay together, and those of two files that share a report."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "report" if file.endswith(("test_workflow.py", "test_page.py")) else file
+
+    return ByFile(config, log)
 
 
 def missing(what: str, message: str) -> None:
