@@ -4,10 +4,10 @@ import ast
 import difflib
 import html
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
@@ -44,6 +44,8 @@ class Experiment(Strict):
 
     # The network (III-A).
     base: int = Field(64, ge=1, le=512, description="channels of the first level")
+    levels: int = Field(3, ge=2, le=5, description="levels of the network")
+    attention: bool = Field(False, description="attention gates on the skips")
 
     # The loss (III-B).
     loss: str  # one of LOSSES
@@ -72,19 +74,23 @@ class Experiment(Strict):
     )
     threads: int = Field(0, ge=0, description="0: one for each core")
 
-    @field_validator("size")
-    @classmethod
-    def _three_poolings(cls, size: int) -> int:
-        if size % 8:
-            raise ValueError("must be a multiple of 8, since the network halves it three times")
-        return size
-
     @field_validator("loss")
     @classmethod
     def _known(cls, loss: str) -> str:
         if loss not in LOSSES:
             raise ValueError(f"there is no such loss; there are {', '.join(LOSSES)}")
         return loss
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        """Knobs that only make sense with each other. The message names the knob, which pydantic cannot know here."""
+        smallest = 2**self.levels
+        if self.size % smallest or self.size == smallest:
+            raise ValueError(
+                f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
+                f"its {self.levels} levels (got {self.size})"
+            )
+        return self
 
     @property
     def folder(self) -> Path:
@@ -270,4 +276,6 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"{knob}: is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if not knob:  # a rule between knobs: its message names one
+        return message
     return f"{knob}: {message[0].lower()}{message[1:]} (got {first['input']!r})"

@@ -1,10 +1,15 @@
-"""The network: a U-Net of residual blocks, three levels deep (reference report, III-A).
+"""The network: a U-Net of residual blocks, three levels deep unless told otherwise (reference report, III-A).
 
-U-Net: Ronneberger, Fischer, Brox, MICCAI 2015. Residual blocks: He et al., CVPR 2016.
+U-Net: Ronneberger, Fischer, Brox, MICCAI 2015. Residual blocks: He et al., CVPR 2016. Attention gates:
+Oktay et al., MIDL 2018.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+from labkit.experiment import Experiment
 
 
 class ResidualBlock(nn.Module):
@@ -29,38 +34,62 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.convolutions(x) + self.shortcut(x))
 
 
-class ResidualUNet(nn.Module):
-    """Films (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W); H and W multiples of 8.
+class AttentionGate(nn.Module):
+    """A skip, each of its pixels weighted by a number in (0, 1) that the coarser features choose; all (B, channels, H, W)."""
 
-    `base` channels at the first level, doubled at each of three levels, and 8 x base in the bottleneck. At base 64:
+    def __init__(self, channels: int):
+        super().__init__()
+        between = max(1, channels // 2)
+        self.of_skip = nn.Conv2d(channels, between, 1, bias=False)  # of_coarser has one
+        self.of_coarser = nn.Conv2d(channels, between, 1)
+        self.weight = nn.Conv2d(between, 1, 1)
+
+    def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
+        return skip * self.weight(torch.relu(self.of_skip(skip) + self.of_coarser(coarser))).sigmoid()
+
+
+class OpenGate(nn.Module):
+    """Lets the whole skip pass."""
+
+    def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
+        return skip
+
+
+class ResidualUNet(nn.Module):
+    """Films (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W); H and W multiples of 2**levels.
+
+    `base` channels at the first level, doubled at each level below and in the bottleneck. At base 64 and three levels:
     8,044,545 parameters.
     """
 
-    def __init__(self, base: int = 64):
+    def __init__(self, base: int = 64, levels: int = 3, attention: bool = False):
         super().__init__()
-        c1, c2, c3, c4 = base, 2 * base, 4 * base, 8 * base
-        self.down1 = ResidualBlock(1, c1)
-        self.down2 = ResidualBlock(c1, c2)
-        self.down3 = ResidualBlock(c2, c3)
-        self.bottleneck = ResidualBlock(c3, c4)
-        self.enlarge3 = nn.ConvTranspose2d(c4, c3, 2, stride=2)
-        self.enlarge2 = nn.ConvTranspose2d(c3, c2, 2, stride=2)
-        self.enlarge1 = nn.ConvTranspose2d(c2, c1, 2, stride=2)
-        self.up3 = ResidualBlock(2 * c3, c3)
-        self.up2 = ResidualBlock(2 * c2, c2)
-        self.up1 = ResidualBlock(2 * c1, c1)
+        widths = [base * 2**level for level in range(levels + 1)]  # channels, from the first level to the bottleneck
+        upwards = widths[-2::-1]
+        self.downs = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([1, *widths[:-1]]))
+        self.bottleneck = ResidualBlock(*widths[-2:])
+        self.enlarges = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in upwards)
+        self.ups = nn.ModuleList(ResidualBlock(2 * width, width) for width in upwards)
         self.pool = nn.MaxPool2d(2)
-        self.head = nn.Conv2d(c1, 1, 1)
+        self.head = nn.Conv2d(base, 1, 1)
+        # Built last: all other layers then start from the same weights with gates as without.
+        self.gates = nn.ModuleList(AttentionGate(width) if attention else OpenGate() for width in upwards)
 
     def forward(self, x: Tensor) -> Tensor:
-        skip1 = self.down1(x)
-        skip2 = self.down2(self.pool(skip1))
-        skip3 = self.down3(self.pool(skip2))
-        x = self.bottleneck(self.pool(skip3))
-        x = self.up3(torch.cat([self.enlarge3(x), skip3], dim=1))
-        x = self.up2(torch.cat([self.enlarge2(x), skip2], dim=1))
-        x = self.up1(torch.cat([self.enlarge1(x), skip1], dim=1))
+        skips = []
+        for down in self.downs:
+            skips.append(down(x))
+            x = self.pool(skips[-1])
+        x = self.bottleneck(x)
+        for enlarge, gate, up in zip(self.enlarges, self.gates, self.ups):
+            coarser = enlarge(x)
+            x = up(torch.cat([coarser, gate(skips.pop(), coarser)], dim=1))
         return self.head(x)
+
+
+def network_of(experiment: Experiment) -> ResidualUNet:
+    """The network that an experiment's knobs ask for, its weights drawn anew."""
+    return ResidualUNet(experiment.base, experiment.levels, experiment.attention)
 
 
 def parameter_count(network: nn.Module) -> int:

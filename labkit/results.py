@@ -221,11 +221,16 @@ def settings(experiments: list[Experiment]) -> list[dict]:
             ours.setdefault(experiment.task, []).append(getattr(experiment, knob))
         reference = [] if knob == "films" else [field.default]  # the reference has no phantom films
         if any(set(values) != set(reference) for values in ours.values()):
-            texts: dict = {
-                column: ", ".join(f"{value:g}" for value in dict.fromkeys(values)) for column, values in ours.items()
-            }
-            rows.append({"label": field.description, "reference": f"{reference[0]:g}" if reference else None} | texts)
+            texts: dict = {column: ", ".join(map(_told, dict.fromkeys(values))) for column, values in ours.items()}
+            rows.append({"label": field.description, "reference": _told(reference[0]) if reference else None} | texts)
     return rows
+
+
+def _told(value: bool | str | int | float) -> str:
+    """A knob's value in the words of a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def table(results: dict, task: str | None = None) -> pd.DataFrame:

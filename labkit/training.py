@@ -15,7 +15,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
 from labkit.files import intact, lock, read_json, sha256, shown, write_json, written
 from labkit.hardware import autocast, device_of
-from labkit.model import ResidualUNet
+from labkit.model import ResidualUNet, network_of
 from labkit.scoring import batches, score
 from labkit.store import Pack
 
@@ -106,12 +106,12 @@ def best_epoch(history: list[dict]) -> int:
 def load_best(experiment: Experiment, device: torch.device) -> ResidualUNet:
     """The network of a finished training as it was in its best epoch. Raises checkpoint.Damaged for a file that is not it."""
     path = experiment.folder / "best.pt"
-    network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network_of(experiment).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     saved = checkpoint.load(path, device)
     try:
         network.load_state_dict(saved["network"])
     except (KeyError, RuntimeError):
-        raise checkpoint.Damaged(f"{shown(path)}: does not hold a network of base {experiment.base}") from None
+        raise checkpoint.Damaged(f"{shown(path)}: does not hold the network of {experiment.name}") from None
     return network
 
 
@@ -121,7 +121,7 @@ class Trainee:
     def __init__(self, experiment: Experiment, device: torch.device):
         torch.manual_seed(experiment.seed)  # the initial weights
         self.experiment, self.device = experiment, device
-        self.network = ResidualUNet(experiment.base).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network_of(experiment).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.shared = parallel.wrapped(self.network)  # the same network, whose gradients are all processes'
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay

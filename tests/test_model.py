@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.model import ResidualBlock, ResidualUNet, parameter_count
+from labkit.errors import LabkitError
+from labkit.experiment import load
+from labkit.model import AttentionGate, ResidualBlock, ResidualUNet, network_of, parameter_count
 
 
 def test_parameters_of_the_reference():
@@ -52,6 +54,50 @@ def test_skips_reach_the_output():
     """With the deeper levels silenced, the output still depends on the film: through the first skip alone."""
     torch.manual_seed(0)
     network = ResidualUNet(16).eval()
-    nn.init.zeros_(network.enlarge1.weight)
-    nn.init.zeros_(network.enlarge1.bias)
+    nn.init.zeros_(network.enlarges[-1].weight)
+    nn.init.zeros_(network.enlarges[-1].bias)
     assert not torch.equal(network(torch.rand(1, 1, 16, 16)), network(torch.rand(1, 1, 16, 16)))
+
+
+def test_levels_are_its_depth():
+    """Each level halves the film once more and doubles the channels; a film that cannot be halved so often is refused."""
+    for levels in (2, 3, 5):
+        network = network_of(load("smoke", "lung-bce", levels=levels)).eval()
+        seen = []
+        network.bottleneck.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
+        assert network(torch.rand(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+        assert seen == [(1, 8 * 2**levels, 64 >> levels, 64 >> levels)]
+    for size, told in ((40, "got 40"), (16, "got 16")):  # at 16 the bottleneck would be a pixel, which has no spread
+        with pytest.raises(LabkitError, match=f"^size: must be a multiple of 16, .* 4 levels .{told}.$"):
+            load("smoke", "lung-bce", size=size, levels=4)
+    assert load("smoke", "lung-bce", size=20, levels=2).size == 20
+
+
+def test_closed_gate_blocks_its_skip():
+    """With the coarser features silenced, a film reaches the output through the first skip, and through an open gate only."""
+    torch.manual_seed(0)
+    network, films = ResidualUNet(16, attention=True).eval(), torch.rand(2, 1, 16, 16)
+    nn.init.zeros_(network.enlarges[-1].weight)
+    nn.init.zeros_(network.gates[-1].weight.weight)
+    for bias, blocked in ((-200.0, True), (200.0, False)):
+        nn.init.constant_(network.gates[-1].weight.bias, bias)
+        assert torch.equal(*network(films)) == blocked
+
+
+def test_gate_weighs_pixels_by_hand():
+    """alpha = sigmoid(psi(relu(Wx x + Wg g))) (Oktay et al., 2018), with all weights 1 and no bias."""
+    gate = AttentionGate(1)
+    for parameter in gate.parameters():
+        nn.init.ones_(parameter) if parameter.dim() > 1 else nn.init.zeros_(parameter)
+    skip, coarser = torch.tensor([[[[2.0, 2.0]]]]), torch.tensor([[[[1.0, -5.0]]]])
+    expected = 2 * torch.tensor([3.0, 0.0]).sigmoid()
+    torch.testing.assert_close(gate(skip, coarser).flatten(), expected)
+
+
+def test_gates_leave_the_other_initial_weights_as_they_are():
+    networks = []
+    for attention in (False, True):
+        torch.manual_seed(0)
+        networks.append(network_of(load("smoke", "lung-bce", attention=attention)).state_dict())
+    plain, gated = networks
+    assert set(plain) < set(gated) and all(torch.equal(plain[name], gated[name]) for name in plain)
