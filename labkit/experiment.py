@@ -14,7 +14,14 @@ from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
-LOSSES = {"bce": "BCE", "bce_iou": "BCE + IoU", "dice": "Dice", "bce_dice": "BCE + Dice"}
+LOSSES = {
+    "bce": "BCE",
+    "bce_iou": "BCE + IoU",
+    "dice": "Dice",
+    "bce_dice": "BCE + Dice",
+    "focal": "Focal",
+    "tversky": "Tversky",
+}
 
 
 class Strict(BaseModel):

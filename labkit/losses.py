@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1.0  # pixels; the report's epsilon, for which it gives no value. It keeps the loss defined on empty films.
+GAMMA = 2.0  # of the focal loss: the value that its paper found best
+MISSED = (
+    0.7  # of the Tversky loss, the weight of what is missed, found best by its paper; what is false weighs the rest
+)
 
 
 def bce(logits: Tensor, truth: Tensor) -> Tensor:
@@ -35,6 +39,28 @@ def soft_dice(logits: Tensor, truth: Tensor) -> Tensor:
     return 1 - (2 * intersection + EPSILON) / (sizes + EPSILON)
 
 
+def focal(logits: Tensor, truth: Tensor) -> Tensor:
+    """BCE of each pixel times (1 - p)**GAMMA, p the probability of its true class; (B, 1, H, W) -> (B,), >= 0.
+
+    Pixels that are right already hardly count (Lin et al., ICCV 2017; without their weight for rare classes).
+    """
+    logits, truth = logits.float(), truth.float()
+    pixels = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    wrong = (logits * (1 - 2 * truth)).sigmoid()  # 1 - p
+    return (wrong**GAMMA * pixels).flatten(1).mean(1)
+
+
+def tversky(logits: Tensor, truth: Tensor) -> Tensor:
+    """1 - (|P and G| + e) / (|P and G| + (1 - MISSED) |P without G| + MISSED |G without P| + e), soft sets as in soft_iou.
+
+    Prefers a mask that is too large to one that is too small (Salehi et al., MLMI 2017).
+    """
+    probability, truth = logits.float().sigmoid().flatten(1), truth.float().flatten(1)
+    found = (probability * truth).sum(1)
+    false, missed = probability.sum(1) - found, truth.sum(1) - found
+    return 1 - (found + EPSILON) / (found + (1 - MISSED) * false + MISSED * missed + EPSILON)
+
+
 def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
     """alpha BCE + (1 - alpha) soft IoU (eq. 1); (B, 1, H, W) -> (B,)."""
     return alpha * bce(logits, truth) + (1 - alpha) * soft_iou(logits, truth)
@@ -51,6 +77,8 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "bce_iou": bce_iou,
     "dice": lambda logits, truth, alpha: soft_dice(logits, truth),
     "bce_dice": bce_dice,
+    "focal": lambda logits, truth, alpha: focal(logits, truth),
+    "tversky": lambda logits, truth, alpha: tversky(logits, truth),
 }
 
 

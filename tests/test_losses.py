@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from monai.losses import DiceCELoss, DiceLoss
+from monai.losses import DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
 
 from labkit import losses, style
 from labkit.errors import LabkitError
@@ -61,7 +61,21 @@ def test_soft_dice_by_hand():
     assert mixed == pytest.approx(0.2 * bce + 0.8 * (1 - 3.5 / 4.5))
 
 
-@pytest.mark.parametrize("name", ["dice", "bce_dice"])
+def test_focal_by_hand():
+    # Wrong by .5, .25, .25: each pixel's BCE times the square of that.
+    logits, truth = film(HALF, QUARTER, THREE_QUARTERS), film(1, 0, 1)
+    expected = (0.5**2 * math.log(2) + 2 * 0.25**2 * math.log(4 / 3)) / 3
+    assert losses.focal(logits, truth).item() == pytest.approx(expected)
+
+
+def test_tversky_by_hand():
+    # Found 1.25; false .25; missed .75.
+    logits, truth = film(HALF, QUARTER, THREE_QUARTERS), film(1, 0, 1)
+    expected = 1 - (1.25 + 1) / (1.25 + 0.3 * 0.25 + 0.7 * 0.75 + 1)
+    assert losses.tversky(logits, truth).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["dice", "bce_dice", "focal", "tversky"])
 def test_a_loss_that_no_preset_names_trains(smoke, name):
     run = smoke("lung-bce", loss=name, epochs=1)
     history = fit(run)
@@ -119,6 +133,16 @@ def test_dice_equals_monai(alpha):
     torch.testing.assert_close(losses.film_losses("dice", alpha, logits, truth), theirs)
     both = DiceCELoss(sigmoid=True, lambda_dice=1 - alpha, lambda_ce=alpha, **smooth)(logits, truth)
     torch.testing.assert_close(losses.film_losses("bce_dice", alpha, logits, truth).mean(), both)
+
+
+def test_focal_and_tversky_equal_monai():
+    logits, truth = random_films()
+    truth[0] = 0
+    theirs = FocalLoss(gamma=losses.GAMMA, reduction="none")(logits, truth).flatten(1).mean(1)
+    torch.testing.assert_close(losses.focal(logits, truth), theirs)
+    smooth = {"smooth_nr": losses.EPSILON, "smooth_dr": losses.EPSILON}
+    theirs = TverskyLoss(sigmoid=True, alpha=1 - losses.MISSED, beta=losses.MISSED, reduction="none", **smooth)
+    torch.testing.assert_close(losses.tversky(logits, truth), theirs(logits, truth).flatten())
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -468,6 +468,9 @@ def test_settings_that_differ():
     assert rows["epochs"] == {"label": "epochs", "reference": "10", "lung": "60", "infection": "40"}
     assert "phantom films for training, each task" not in rows
     assert {row["label"] for row in results.settings(load_all("smoke"))} >= {"phantom films for training, each task"}
+    runs = [run.model_copy(update={"attention": run.task == "lung"}) for run in load_all("paper")]
+    told = {"label": "attention gates on the skips", "reference": "no", "lung": "yes", "infection": "no"}
+    assert results.settings(runs) == [told]
 
 
 def test_eda_is_made_where_it_is_missing_or_about_other_films(smoke):
