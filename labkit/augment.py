@@ -8,13 +8,20 @@ from torch import Tensor
 
 from labkit.experiment import Experiment
 
+# How far the switches beyond the report go; each is off at the probability 0.
+KNOTS, BEND = 5, 0.05  # an elastic deformation moves 5 x 5 points by up to a twentieth of the film's side each way
+CONTRAST, GAMMA = 0.3, 1.5  # largest change of contrast (share) and of gamma (factor)
+NOISE = 0.05  # largest standard deviation of the noise; films lie in [0, 1]
+
 
 def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flip, rotate and brighten films at random; images (B, 1, H, W) in [0, 1] and masks, 0 or 1, of the same shape.
 
     Each film draws for itself: a left-right flip with probability `flip`; a rotation of up to `degrees` either way with
     probability `rotate`; a brightness factor within 1 +- `brightness` with probability `brighten`, cut to [0, 1]. The mask
-    gets the same geometry, by the nearest pixel, so that it stays 0 or 1. What a rotation brings in is black.
+    gets the same geometry, by the nearest pixel, so that it stays 0 or 1. What a rotation brings in is black. Off unless
+    asked for: an elastic deformation with probability `elastic`, and changes of contrast, gamma and noise, all three, with
+    probability `intensity`.
     `random` is a generator on the CPU: the draws are the same whatever device trains.
     """
     count = len(images)
@@ -32,10 +39,42 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
     chosen = rotated.nonzero()[:, 0].to(device)
     if len(chosen):
         grid = _rotation(angles[rotated].to(device), images.shape[2:])
-        images[chosen] = F.grid_sample(images[chosen], grid, mode="bilinear", align_corners=False)
-        masks[chosen] = F.grid_sample(masks[chosen], grid, mode="nearest", align_corners=False)
+        images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], grid)
+    # A switch that is off draws no number: what is drawn behind it is then the same as before there was a switch.
+    if knobs.elastic:
+        _bend(images, masks, knobs.elastic, random)
     factors = torch.where(brightened, factors, 1.0).to(device)
-    return (images * factors[:, None, None, None]).clamp(0, 1), masks
+    images = (images * factors[:, None, None, None]).clamp(0, 1)
+    return _other_intensity(images, knobs.intensity, random) if knobs.intensity else images, masks
+
+
+def _bend(images: Tensor, masks: Tensor, chance: float, random: torch.Generator) -> None:
+    """Deform films, chosen with that chance, and their masks smoothly at random, in place (Simard et al., ICDAR 2003)."""
+    chosen = (torch.rand(len(images), generator=random) < chance).nonzero()[:, 0].to(images.device)
+    knots = torch.rand(len(images), 2, KNOTS, KNOTS, generator=random).to(images.device)[chosen] * 2 - 1
+    if len(chosen):
+        # A film's side is 2 in a grid, from -1 to 1.
+        shift = F.interpolate(2 * BEND * knots, images.shape[2:], mode="bicubic", align_corners=True)
+        still = _rotation(torch.zeros(len(chosen), device=images.device), images.shape[2:])
+        images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], still + shift.permute(0, 2, 3, 1))
+
+
+def _other_intensity(images: Tensor, chance: float, random: torch.Generator) -> Tensor:
+    """Films, chosen with that chance, with another contrast about their mean, another gamma, and noise; cut to [0, 1]."""
+    chosen = torch.rand(len(images), generator=random) < chance
+    contrast, gamma, noise = torch.rand(3, len(images), 1, 1, 1, generator=random).to(images.device)
+    changed = images.mean((1, 2, 3), keepdim=True).lerp(images, 1 + (contrast * 2 - 1) * CONTRAST).clamp(0, 1)
+    changed = changed**GAMMA ** (gamma * 2 - 1)
+    changed = changed + noise * NOISE * torch.randn(images.shape, generator=random).to(images.device)
+    return torch.where(chosen.to(images.device)[:, None, None, None], changed.clamp(0, 1), images)
+
+
+def _sampled(images: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Films and masks read at the places of `grid` (B, H, W, 2)."""
+    return (
+        F.grid_sample(images, grid, mode="bilinear", align_corners=False),
+        F.grid_sample(masks, grid, mode="nearest", align_corners=False),
+    )
 
 
 def _rotation(angles: Tensor, shape: torch.Size) -> Tensor:

@@ -64,6 +64,8 @@ class Experiment(Strict):
     degrees: float = Field(15.0, ge=0, le=180, description="largest rotation (degrees)")
     brighten: float = Field(0.5, ge=0, le=1, description="probability of a change of brightness")
     brightness: float = Field(0.2, ge=0, le=1, description="largest change of brightness (share)")
+    elastic: float = Field(0.0, ge=0, le=1, description="probability of an elastic deformation")
+    intensity: float = Field(0.0, ge=0, le=1, description="probability of other contrast, gamma and noise")
 
     # Training (III-D).
     epochs: int = Field(10, ge=1, description="epochs")

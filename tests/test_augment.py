@@ -38,13 +38,13 @@ def test_flip_is_left_to_right_for_film_and_mask():
 def test_inputs_are_left_alone():
     images, masks = films()
     before = images.clone(), masks.clone()
-    turned(knobs(flip=1.0, rotate=1.0, brighten=1.0), images, masks)
+    turned(knobs(flip=1.0, rotate=1.0, brighten=1.0, elastic=1.0, intensity=1.0), images, masks)
     assert torch.equal(images, before[0]) and torch.equal(masks, before[1])
 
 
 def test_half_the_films_each_film_for_itself():
     images, masks = films(400, 16)
-    for chance in ("flip", "rotate", "brighten"):
+    for chance in ("flip", "rotate", "brighten", "elastic", "intensity"):
         new_images, _ = turned(knobs(**{chance: 0.5}), images, masks)
         changed = (new_images != images).flatten(1).any(1).float().mean()
         assert 0.4 < changed < 0.6
@@ -58,6 +58,56 @@ def test_rotation_moves_film_and_mask_alike():
     assert set(new_masks.unique().tolist()) == {0, 1}
     assert ((new_images > 0.5).float() != new_masks).float().mean() < 0.005
     assert (new_masks != masks).flatten(1).any(1).sum() >= 6  # of 8: an angle near 0 moves no pixel
+
+
+def test_elastic_moves_film_and_mask_alike():
+    _, masks = films()
+    masks[:, :, 10:54, 10:54] = 1
+    new_images, new_masks = turned(knobs(elastic=1.0), masks.clone(), masks)
+    assert set(new_masks.unique().tolist()) == {0, 1}
+    assert ((new_images > 0.5).float() != new_masks).float().mean() < 0.01
+    assert (new_masks != masks).flatten(1).any(1).all()
+
+
+def test_elastic_is_smooth_and_as_strong_as_it_says():
+    """Films that are their own coordinates, as shares of the side, tell where each pixel came from."""
+    side = 64
+    ramp = (torch.arange(side) / side).expand(32, 1, side, side)
+    for there in (ramp, ramp.transpose(2, 3)):
+        moved = (turned(knobs(elastic=1.0), there, torch.zeros_like(there))[0] - there)[:, :, 8:-8, 8:-8]
+        assert 0.04 < moved.abs().max() < 0.07  # a twentieth at the points, and a bit more where the spline overshoots
+        # Neighbours keep their order: nothing is folded over.
+        assert moved.diff(dim=2).abs().max() < 0.7 / side and moved.diff(dim=3).abs().max() < 0.7 / side
+        assert moved.mean().abs() < 0.01  # either way
+
+
+def test_intensity_changes_contrast_gamma_and_noise_of_the_film_only():
+    images, masks = films(200)
+    new_images, new_masks = turned(knobs(intensity=1.0), images * 0, masks)
+    noise = new_images[new_images > 0]
+    assert torch.equal(new_masks, masks) and 0 < noise.mean() and noise.max() < 0.3  # black stays black but for noise
+    halves = torch.cat([torch.full((200, 1, 64, 32), 0.25), torch.full((200, 1, 64, 32), 0.75)], 3)
+    new_images, _ = turned(knobs(intensity=1.0), halves, masks)
+    dark, light = (part.mean((1, 2, 3)) for part in new_images.split(32, 3))
+    assert (light - dark).min() < 0.4 and (light - dark).max() > 0.6  # contrast, both ways
+    middle = (light + dark) / 2
+    assert middle.min() < 0.4 and middle.max() > 0.6  # gamma, both ways
+    deviations = new_images[..., :32].std((1, 2, 3))
+    assert deviations.min() < 0.01 and 0.04 < deviations.max() < 0.06
+    assert new_images.min() >= 0 and new_images.max() <= 1
+
+
+def test_switches_that_are_off_draw_nothing():
+    """What is drawn after augmentation, and so the next batch, is the same as without these switches."""
+    images, masks = films()
+    after = []
+    for given in ({}, {"elastic": 0.5}, {"intensity": 0.5}):
+        random = torch.Generator().manual_seed(1)
+        augment(images, masks, knobs(**given), random)
+        after.append(torch.rand(1, generator=random).item())
+    reference = torch.Generator().manual_seed(1)
+    torch.rand(5 * len(images), generator=reference)  # flip, rotate, brighten, angles, factors
+    assert after[0] == torch.rand(1, generator=reference).item() and len(set(after)) == 3
 
 
 def test_rotation_stays_within_its_angle():
