@@ -15,6 +15,7 @@ TRAINING = (
     "hardware",
     "parallel",
     "scoring",
+    "schedule",
     "checkpoint",
     "training",
 )

@@ -50,7 +50,9 @@ def follow(run: Experiment, pack: store.Pack) -> None:
         return
     state = Trainee(run, device_of(run))
     state.restore(run.folder, identity)
-    for epoch in range(len(state.history) + 1, run.epochs + 1):
+    epoch = len(state.history)
+    while not parallel.of_first(None):  # until training is finished
+        epoch += 1
         train_epoch(state, pack, pack.rows("Train", run.controls), epoch)
         state.scheduler.step(parallel.of_first(None))
     parallel.of_first(None)

@@ -75,6 +75,12 @@ class Experiment(Strict):
     patience: int = Field(7, ge=0, description="epochs without a lower validation loss before the rate falls")
     factor: float = Field(0.5, gt=0, lt=1, description="factor by which the rate falls")
     clip: float = Field(1.0, gt=0, allow_inf_nan=False, description="largest norm of the gradient")
+    schedule: Literal["plateau", "cosine"] = Field("plateau", description="what lowers the learning rate")
+    warmup: int = Field(0, ge=0, description="epochs in which the rate rises, before the cosine")
+    stop_after: int = Field(
+        0, ge=0, description="epochs without a better validation IoU that end training (0: none do)"
+    )
+    ema: float = Field(0.0, ge=0, lt=1, description="share that averaged weights keep at a step (0: no averaging)")
 
     # The machine. These change the last digits of a result, never its meaning.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
@@ -99,6 +105,8 @@ class Experiment(Strict):
                 f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
                 f"its {self.levels} levels (got {self.size})"
             )
+        if self.warmup and (self.schedule != "cosine" or self.warmup >= self.epochs):
+            raise ValueError(f"warmup: needs schedule cosine and more epochs than it takes (got {self.warmup})")
         return self
 
     @property

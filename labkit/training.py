@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from labkit import checkpoint, code, losses, metrics, parallel, provenance, store
 from labkit.augment import augment
@@ -16,6 +17,7 @@ from labkit.experiment import UNNAMED, Experiment
 from labkit.files import intact, lock, read_json, sha256, shown, write_json, written
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet, network_of
+from labkit.schedule import scheduler_of
 from labkit.scoring import batches, score
 from labkit.store import Pack
 
@@ -74,17 +76,18 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
     try:
-        for epoch in range(len(history) + 1, experiment.epochs + 1):
+        while not parallel.of_first(finished(experiment, history)):
+            epoch = len(history) + 1
             start, lr = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
             train_loss = train_epoch(state, pack, train_rows, epoch)
-            rows = score(state.network, pack, val_rows, experiment, device)
+            rows = score(state.judged, pack, val_rows, experiment, device)
             values = [train_loss, float(rows["loss"].mean()), metrics.mae(rows), metrics.iou(rows), lr]
             if not np.isfinite(values).all():
                 raise LabkitError(_not_finite(experiment, epoch, values, rows))
             state.scheduler.step(parallel.of_first(values[1]))
             history.append(dict(zip(HISTORY, [epoch, *values, round(time.perf_counter() - start, 3)])))
             if best_epoch(history) == epoch:
-                state.best = {name: value.clone() for name, value in state.network.state_dict().items()}
+                state.best = {name: value.clone() for name, value in state.judged.state_dict().items()}
             checkpoint.save(folder / "last.pt", state.saved(identity), keep=folder / "previous.pt")
             _write_history(folder, history)
             print(_line(history, experiment), flush=True)
@@ -96,6 +99,12 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     sums = {name: sha256(folder / name) for name in ("history.csv", "best.pt")}
     write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history), "files": sums})
     return pd.DataFrame(history, columns=HISTORY)
+
+
+def finished(experiment: Experiment, history: list[dict]) -> bool:
+    """Whether all epochs are done, or `stop_after` epochs have not bettered the validation IoU."""
+    waited = len(history) - best_epoch(history) if history else 0
+    return len(history) >= experiment.epochs or 0 < experiment.stop_after <= waited
 
 
 def best_epoch(history: list[dict]) -> int:
@@ -116,22 +125,30 @@ def load_best(experiment: Experiment, device: torch.device) -> ResidualUNet:
 
 
 class Trainee:
-    """All that changes while training: network, optimizer, scheduler, history, and the best network so far."""
+    """All that changes while training: network, optimizer, scheduler, history, and the best network so far.
+
+    With `ema`, also an exponential moving average of the network's weights over the steps (Polyak and Juditsky, 1992).
+    """
 
     def __init__(self, experiment: Experiment, device: torch.device):
         torch.manual_seed(experiment.seed)  # the initial weights
         self.experiment, self.device = experiment, device
         self.network = network_of(experiment).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = None
+        if experiment.ema:  # of batch normalisation's means it has the network's own
+            self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
         self.shared = parallel.wrapped(self.network)  # the same network, whose gradients are all processes'
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay
         )
-        # Watches the validation loss; the report does not say what its scheduler watched.
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, patience=experiment.patience, factor=experiment.factor
-        )
+        self.scheduler = scheduler_of(experiment, self.optimizer)
         self.history: list[dict] = []  # a row an epoch
         self.best: dict[str, Tensor] = {}  # the network's state in its best epoch
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept: the average where there is one."""
+        return self.average.module if self.average else self.network
 
     def step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """One step down the gradient on a batch, (B, 1, H, W); returns the films' losses (B,) and the gradient's norm.
@@ -147,6 +164,8 @@ class Trainee:
         (film_losses.mean() * (len(film_losses) * parallel.processes() / len(images))).backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
         self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.network)
         return film_losses.detach(), norm
 
     def saved(self, identity: dict) -> dict:
@@ -171,7 +190,8 @@ class Trainee:
                 print(f"{error}; going on from the epoch before it, or from the start", flush=True)
 
     def _parts(self) -> dict:
-        return {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        parts = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return parts | ({"average": self.average} if self.average else {})
 
 
 def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> float:

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
+from labkit.schedule import cosine
 from labkit.scoring import score
 from labkit.training import fit, load_best
 
@@ -90,6 +92,78 @@ def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
     fit(broken)
     assert_same(whole, broken)
     assert pd.read_csv(whole.folder / "history.csv")["lr"].nunique() > 1
+
+
+SWITCHES = {"attention": True, "elastic": 0.5, "intensity": 0.5, "schedule": "cosine", "warmup": 1, "ema": 0.8}
+
+
+def test_interrupted_run_with_all_switches_goes_on_bit_for_bit(smoke, monkeypatch):
+    whole = smoke(epochs=5, stop_after=4, lr=0.1, **SWITCHES)
+    fit(whole)
+    broken = whole.model_copy(update={"name": "broken"})
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(LabkitError, match="2 of 5 epochs are kept"):
+            fit(broken)
+    fit(broken)
+    assert_same(whole, broken)
+    averages = [torch.load(run.folder / "last.pt", weights_only=True)["average"] for run in (whole, broken)]
+    assert all(torch.equal(averages[0][name], averages[1][name]) for name in averages[0])
+    rates = pd.read_csv(whole.folder / "history.csv")["lr"].tolist()
+    assert rates == pytest.approx([0.05, 0.1, *(0.05 * (1 + math.cos(math.pi * done / 4)) for done in (1, 2, 3))])
+
+
+def test_average_equals_the_hand_computation(smoke):
+    """After the first step it is the network; then it keeps `ema` of itself and takes the rest from the network."""
+    run = smoke(ema=0.7)
+    state, random = training.Trainee(run, device_of(run)), torch.Generator().manual_seed(0)
+    masks = (torch.rand(4, 1, 16, 16, generator=random) < 0.5).float()
+    expected = None
+    for _ in range(4):
+        state.network.train()
+        state.step(torch.rand(4, 1, 16, 16, generator=random), masks)
+        now = {name: value.detach().clone() for name, value in state.network.named_parameters()}
+        expected = {name: 0.7 * expected[name] + 0.3 * now[name] for name in now} if expected else now
+    torch.testing.assert_close(dict(state.judged.named_parameters()), expected)
+    assert not torch.equal(state.judged.head.weight, state.network.head.weight)
+    torch.testing.assert_close(dict(state.judged.named_buffers()), dict(state.network.named_buffers()), rtol=0, atol=0)
+
+
+def test_average_is_what_is_validated_and_kept(smoke):
+    run = smoke(epochs=3, ema=0.5)
+    history = fit(run)
+    pack, device = store.load(run), device_of(run)
+    rows = score(load_best(run, device), pack, pack.rows("Val"), run, device)
+    assert training.metrics.iou(rows) == history["iou"].max()
+    plain = fit(smoke(epochs=3))
+    assert plain["train_loss"].tolist() == history["train_loss"].tolist()  # the average does not touch the training
+    assert plain["val_loss"].iloc[-1] != history["val_loss"].iloc[-1]
+
+
+def test_stops_when_the_validation_iou_gets_no_better(smoke):
+    run = smoke(epochs=12, stop_after=2)
+    ious = iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    history = []
+    while not training.finished(run, history):
+        history.append({"epoch": len(history) + 1, "iou": next(ious)})
+    assert len(history) == 4  # two epochs after the second, of which one is as good, but no better
+    assert not training.finished(smoke(epochs=12), history) and training.finished(smoke(epochs=4), history)
+
+
+def test_early_stop_ends_a_training(smoke):
+    run = smoke(epochs=9, stop_after=1, lr=1e-9)  # too low a rate to better anything for long
+    history = fit(run)
+    assert len(history) < 9 and len(history) == training.best_epoch(history.to_dict("records")) + 1
+    assert (run.folder / "training.json").is_file() and len(fit(run)) == len(history)
+
+
+def test_cosine_rises_then_falls():
+    rates = [cosine(epoch, epochs=10, warmup=4) for epoch in range(10)]
+    assert rates[:5] == [0.2, 0.4, 0.6, 0.8, 1.0] and rates[7] == pytest.approx(0.5)
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[-1] > 0
+    for given in ({"warmup": 1}, {"warmup": 3, "schedule": "cosine"}):
+        with pytest.raises(LabkitError, match="^warmup: needs schedule cosine and more epochs"):
+            load("smoke", "lung-bce", **given)
 
 
 def test_done_is_not_done_again(smoke):
