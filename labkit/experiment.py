@@ -82,6 +82,9 @@ class Experiment(Strict):
     )
     ema: float = Field(0.0, ge=0, lt=1, description="share that averaged weights keep at a step (0: no averaging)")
 
+    # What the trained network is asked.
+    tta: bool = Field(False, description="mean of a film and its mirror image, in validation too")
+
     # The machine. These change the last digits of a result, never its meaning.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     precision: Literal["auto", "bf16", "fp32"] = Field(

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from labkit import dataset, store
 from labkit.errors import LabkitError
+from labkit.experiment import Experiment
 from labkit.files import written
 from labkit.predict import NOTICE
 from labkit.runs import Run
+from labkit.scoring import logits_of
 from labkit.training import load_best
 
 CHECKED = 32  # test films at most that the two are compared on
@@ -24,12 +26,12 @@ TOLERANCE = 1e-4  # of a probability: float32 in another order of sums
 class Probabilities(nn.Module):
     """Films float32 (N, 1, H, W) in [0, 1] -> probabilities float32 (N, 1, H, W): what an exported file computes."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, experiment: Experiment):
         super().__init__()
-        self.network = network
+        self.network, self.experiment = network, experiment
 
     def forward(self, film: Tensor) -> Tensor:
-        return self.network(film).sigmoid()
+        return logits_of(self.network, film, self.experiment).sigmoid()
 
 
 def export(run: Run, folder: Path, data: str = "") -> dict:
@@ -46,7 +48,7 @@ def export(run: Run, folder: Path, data: str = "") -> dict:
     experiment = run.experiment.model_copy(update={"data": data} if data else {})
     pack = store.load(experiment)
     films = torch.from_numpy(pack.images[pack.rows("Test")[:CHECKED]])[:, None].float() / 255
-    network = Probabilities(load_best(experiment, torch.device("cpu"))).eval()
+    network = Probabilities(load_best(experiment, torch.device("cpu")), experiment).eval()
     content = _onnx(network, experiment.size)
     checked = compare(network, content, films)
     if checked["largest_difference"] > TOLERANCE:

@@ -30,8 +30,18 @@ def predictions(
     size = experiment.batch
     for start, (images, masks) in zip(range(0, len(rows), size), batches(pack, rows, size, device)):
         with autocast(experiment, device):
-            logits = network(images.to(memory_format=torch.channels_last))
+            logits = logits_of(network, images.to(memory_format=torch.channels_last), experiment)
         yield rows[start : start + size], logits, masks
+
+
+def logits_of(network: nn.Module, films: Tensor, experiment: Experiment) -> Tensor:
+    """The network's logits (B, 1, H, W) of films of that shape; with `tta`, the mean of a film's and its mirror image's.
+
+    Whatever judges a network goes through here, validation during training too: the best epoch is chosen by what is then
+    scored.
+    """
+    logits = network(films)
+    return (logits + network(films.flip(3)).flip(3)) / 2 if experiment.tta else logits
 
 
 @torch.inference_mode()
@@ -64,5 +74,5 @@ def probabilities(network: nn.Module, images: np.ndarray, experiment: Experiment
     network.eval()
     films = torch.from_numpy(images).to(device)[:, None].float() / 255
     with autocast(experiment, device):
-        logits = network(films.to(memory_format=torch.channels_last))
+        logits = logits_of(network, films.to(memory_format=torch.channels_last), experiment)
     return logits.float().sigmoid()[:, 0].cpu().numpy()

@@ -312,7 +312,10 @@ def test_export_would_see_another_network(trained):
 
     from labkit.training import load_best
 
-    networks = [export.Probabilities(load_best(run.experiment, torch.device("cpu"))).eval() for run in trained[1:]]
+    networks = [
+        export.Probabilities(load_best(run.experiment, torch.device("cpu")), run.experiment).eval()
+        for run in trained[1:]
+    ]
     films = torch.rand(2, 1, 32, 32)
     content = export._onnx(networks[0], 32)
     assert export.compare(networks[0], content, films)["largest_difference"] < export.TOLERANCE

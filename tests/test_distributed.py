@@ -104,6 +104,16 @@ def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
     assert faults.weights_of(broken) == gone_on
 
 
+def test_both_processes_stop_early(project, tree):
+    """With a rate too low to better anything for long; a process that went on alone would wait for the other for ever."""
+    presets = project / "workflow" / "presets"
+    text = (presets / "pair.yml").read_text().replace("lr: 0.001", "lr: 1.0e-9, stop_after: 1, ema: 0.5")
+    (presets / "early.yml").write_text(text)
+    process = faults.start(project, *[word.replace("pair", "early") for word in command(tree)])
+    assert process.wait(timeout=60) == 0, (project / "said.txt").read_text()
+    assert len(pd.read_csv(project / "runs" / "early" / "lung-bce_iou" / "seed0" / "history.csv")) < 8
+
+
 @pytest.mark.parametrize(("films", "batch"), [(12, 11), (1, 16), (12, 1)])
 def test_batches_of_fewer_films_than_processes_are_refused(films, batch):
     with pytest.raises(LabkitError, match="too few for 2 processes; take another batch"):

@@ -3,15 +3,44 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from labkit import dataset, eda, metrics, store
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.experiment import load
+from labkit.export import Probabilities
 from labkit.hardware import device_of
-from labkit.scoring import score
+from labkit.model import network_of
+from labkit.scoring import probabilities, score
 from labkit.training import fit, load_best
+
+
+def test_symmetric_film_gets_a_symmetric_mask(smoke):
+    """With `tta`; without it, this untrained network tells left from right."""
+    half = np.random.default_rng(0).integers(0, 256, (1, 64, 32), dtype=np.uint8)
+    film, differences = np.concatenate([half, half[:, :, ::-1]], axis=2), []
+    for tta in (False, True):
+        run = smoke(tta=tta, precision="fp32")
+        torch.manual_seed(0)
+        found = probabilities(network_of(run), film, run, torch.device("cpu"))
+        differences.append(np.abs(found - found[:, :, ::-1]).max())
+    assert differences[1] < 1e-6 < 1e-3 < differences[0]
+
+
+def test_scores_with_tta_are_those_of_the_mean(smoke):
+    """The same for scores, Fig. 2, validation and an exported file."""
+    plain, run = smoke(epochs=1), smoke(epochs=1, tta=True)
+    summary, history = evaluate(run), fit(run)
+    assert summary["val"]["loss"] == history["val_loss"].item() != fit(plain)["val_loss"].item()
+    assert fit(plain)["train_loss"].item() == history["train_loss"].item()
+    kept, network = np.load(run.folder / "samples.npz"), load_best(run, torch.device("cpu")).eval()
+    films = torch.from_numpy(kept["images"])[:, None].float() / 255
+    with torch.inference_mode():
+        mean = ((network(films) + network(films.flip(3)).flip(3)) / 2).sigmoid()
+        torch.testing.assert_close(Probabilities(network, run)(films), mean)
+    np.testing.assert_allclose(kept["probabilities"], mean[:, 0].numpy(), atol=0.02)  # bf16, where there is any
 
 
 def test_rows_then_summary(smoke):
