@@ -16,6 +16,7 @@ TRAINING = (
     "parallel",
     "scoring",
     "schedule",
+    "pretraining",
     "checkpoint",
     "training",
 )

@@ -53,6 +53,9 @@ class Experiment(Strict):
     base: int = Field(64, ge=1, le=512, description="channels of the first level")
     levels: int = Field(3, ge=2, le=5, description="levels of the network")
     attention: bool = Field(False, description="attention gates on the skips")
+    pretrained: str = Field(
+        "none", pattern=r"^[\w,=.+-]+$", description="run of the preset whose weights training starts from"
+    )
 
     # The loss (III-B).
     loss: str  # one of LOSSES

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from labkit import checkpoint, code, losses, metrics, parallel, provenance, store
+from labkit import checkpoint, code, losses, metrics, parallel, pretraining, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
@@ -25,9 +25,13 @@ HISTORY = ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
 
 
 def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dict:
-    """What a result of a stage belongs to: the knobs, the films, the code. Results with another identity are not used."""
+    """What a result of a stage belongs to: the knobs, the films, the code, and the weights that training starts from.
+
+    Results with another identity are not used.
+    """
     knobs = {knob: value for knob, value in experiment.model_dump().items() if knob not in UNNAMED}
-    return {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.HASHES[stage]}
+    made_of = {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.HASHES[stage]}
+    return made_of | pretraining.digest(experiment)
 
 
 def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
@@ -134,6 +138,7 @@ class Trainee:
         torch.manual_seed(experiment.seed)  # the initial weights
         self.experiment, self.device = experiment, device
         self.network = network_of(experiment).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pretraining.start(self.network, experiment)
         self.average = None
         if experiment.ema:  # of batch normalisation's means it has the network's own
             self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
