@@ -66,7 +66,7 @@ def evaluate(experiment: Experiment) -> dict:
                 temporary,
                 images=pack.images[shown],
                 masks=pack.masks[shown],
-                probabilities=probabilities(network, pack.images[shown], experiment, device),
+                probabilities=probabilities(network, pack.images[shown], pack.lungs[shown], experiment, device),
                 iou=film_iou[shown],
                 names=pack.samples.loc[shown, "name"].to_numpy(str),
                 classes=pack.samples.loc[shown, "class"].to_numpy(str),

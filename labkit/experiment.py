@@ -53,6 +53,7 @@ class Experiment(Strict):
     base: int = Field(64, ge=1, le=512, description="channels of the first level")
     levels: int = Field(3, ge=2, le=5, description="levels of the network")
     attention: bool = Field(False, description="attention gates on the skips")
+    lung_input: bool = Field(False, description="the true lung mask is a second input (an oracle)")
     pretrained: str = Field(
         "none", pattern=r"^[\w,=.+-]+$", description="run of the preset whose weights training starts from"
     )
@@ -87,6 +88,7 @@ class Experiment(Strict):
 
     # What the trained network is asked.
     tta: bool = Field(False, description="mean of a film and its mirror image, in validation too")
+    lung_prior: bool = Field(False, description="nothing is found outside the true lung mask (an oracle)")
 
     # The machine. These change the last digits of a result, never its meaning.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
@@ -111,9 +113,17 @@ class Experiment(Strict):
                 f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
                 f"its {self.levels} levels (got {self.size})"
             )
+        for knob in ("lung_input", "lung_prior"):
+            if getattr(self, knob) and self.task == "lung":
+                raise ValueError(f"{knob}: is for the infection task; the lung task would be told its answer")
         if self.warmup and (self.schedule != "cosine" or self.warmup >= self.epochs):
             raise ValueError(f"warmup: needs schedule cosine and more epochs than it takes (got {self.warmup})")
         return self
+
+    @property
+    def needs_lungs(self) -> bool:
+        """Whether the network is told where the lungs are: by the data set's own masks, which no other film comes with."""
+        return self.lung_input or self.lung_prior
 
     @property
     def folder(self) -> Path:

@@ -49,7 +49,9 @@ class Reader:
 
     def _read(self, row: int) -> np.ndarray:
         """Probabilities of the film in the pack's row, float32 (H, W) in [0, 1]."""
-        return probabilities(self.network, self.pack.images[[row]], self.experiment, self.device)[0]
+        return probabilities(
+            self.network, self.pack.images[[row]], self.pack.lungs[[row]], self.experiment, self.device
+        )[0]
 
     def film(self, row: int) -> dict[str, np.ndarray]:
         """`image`, `truth` and `probability` of a film, each (H, W)."""

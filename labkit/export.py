@@ -14,7 +14,7 @@ from labkit import dataset, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import written
-from labkit.predict import NOTICE
+from labkit.predict import NOTICE, refuse_oracle
 from labkit.runs import Run
 from labkit.scoring import logits_of
 from labkit.training import load_best
@@ -31,7 +31,7 @@ class Probabilities(nn.Module):
         self.network, self.experiment = network, experiment
 
     def forward(self, film: Tensor) -> Tensor:
-        return logits_of(self.network, film, self.experiment).sigmoid()
+        return logits_of(self.network, film, film[:, :0], self.experiment).sigmoid()
 
 
 def export(run: Run, folder: Path, data: str = "") -> dict:
@@ -45,6 +45,7 @@ def export(run: Run, folder: Path, data: str = "") -> dict:
         raise LabkitError(
             f"{run.name}: is {run.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters first"
         )
+    refuse_oracle(run)
     experiment = run.experiment.model_copy(update={"data": data} if data else {})
     pack = store.load(experiment)
     films = torch.from_numpy(pack.images[pack.rows("Test")[:CHECKED]])[:, None].float() / 255

@@ -56,17 +56,17 @@ class OpenGate(nn.Module):
 
 
 class ResidualUNet(nn.Module):
-    """Films (B, 1, H, W) in [0, 1] -> logits (B, 1, H, W); H and W multiples of 2**levels.
+    """Films (B, channels_in, H, W) in [0, 1] -> logits (B, 1, H, W); H and W multiples of 2**levels.
 
     `base` channels at the first level, doubled at each level below and in the bottleneck. At base 64 and three levels:
     8,044,545 parameters.
     """
 
-    def __init__(self, base: int = 64, levels: int = 3, attention: bool = False):
+    def __init__(self, base: int = 64, levels: int = 3, attention: bool = False, channels_in: int = 1):
         super().__init__()
         widths = [base * 2**level for level in range(levels + 1)]  # channels, from the first level to the bottleneck
         upwards = widths[-2::-1]
-        self.downs = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([1, *widths[:-1]]))
+        self.downs = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([channels_in, *widths[:-1]]))
         self.bottleneck = ResidualBlock(*widths[-2:])
         self.enlarges = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in upwards)
         self.ups = nn.ModuleList(ResidualBlock(2 * width, width) for width in upwards)
@@ -89,7 +89,7 @@ class ResidualUNet(nn.Module):
 
 def network_of(experiment: Experiment) -> ResidualUNet:
     """The network that an experiment's knobs ask for, its weights drawn anew."""
-    return ResidualUNet(experiment.base, experiment.levels, experiment.attention)
+    return ResidualUNet(experiment.base, experiment.levels, experiment.attention, 1 + experiment.lung_input)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -80,11 +80,21 @@ def lung_run_for(run: Run) -> Run | None:
     return None
 
 
+def refuse_oracle(run: Run) -> None:
+    """Raise LabkitError for a run that needs a film's true lung mask: films of one's own have none."""
+    if run.experiment.needs_lungs:
+        raise LabkitError(
+            f"{run.name}: was told the true lungs (lung_input or lung_prior), which no other film comes with; "
+            "take another run"
+        )
+
+
 def _network(run: Run) -> tuple[nn.Module, Experiment]:
     if not (run.folder / "training.json").is_file():
         raise LabkitError(
             f"{run.name}: its training is not done; run notebooks/2_train.ipynb with its parameters first"
         )
+    refuse_oracle(run)
     return load_best(run.experiment, device_of(run.experiment)), run.experiment
 
 
@@ -101,7 +111,7 @@ def find_in(pixels: np.ndarray, network: nn.Module, experiment: Experiment) -> n
     square[top : top + height, left : left + width] = pixels
     small = np.array(Image.fromarray(square).resize((experiment.size,) * 2, Image.Resampling.BOX))
     device = next(network.parameters()).device
-    found = Image.fromarray(probabilities(network, small[None], experiment, device)[0])
+    found = Image.fromarray(probabilities(network, small[None], None, experiment, device)[0])
     large = np.asarray(found.resize((side, side), Image.Resampling.BILINEAR))
     return large[top : top + height, left : left + width]
 

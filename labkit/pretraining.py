@@ -35,7 +35,8 @@ def start(network: nn.Module, experiment: Experiment) -> None:
         network.load_state_dict(other | {name: own[name] for name in ("head.weight", "head.bias")})
     except RuntimeError:
         raise LabkitError(
-            f"pretrained: {shown(path)} is a network of another form; give both runs the same base, levels, attention"
+            f"pretrained: {shown(path)} is a network of another form; give both runs the same base, levels, attention "
+            "and lung_input"
         ) from None
 
 

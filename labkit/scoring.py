@@ -12,13 +12,21 @@ from labkit.experiment import Experiment
 from labkit.hardware import autocast
 from labkit.store import Pack
 
+OUTSIDE = -20.0  # the logit where `lung_prior` rules a pixel out: a probability of 2e-9, whose BCE is finite
 
-def batches(pack: Pack, rows: np.ndarray, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Films and masks of the pack's `rows`, `size` at a time; float32 (B, 1, H, W), films in [0, 1], masks 0 or 1."""
+
+def batches(
+    pack: Pack, rows: np.ndarray, size: int, device: torch.device, lungs: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Films and masks of the pack's `rows`, `size` at a time; float32 (B, 1, H, W), films in [0, 1], masks 0 or 1.
+
+    With `lungs`, masks are (B, 2, H, W): the lungs' masks lie behind those of the task.
+    """
     for start in range(0, len(rows), size):
         chosen = rows[start : start + size]
-        images, masks = (torch.from_numpy(array[chosen]).to(device)[:, None] for array in (pack.images, pack.masks))
-        yield images.float() / 255, masks.float()
+        arrays = (pack.images, pack.masks, pack.lungs) if lungs else (pack.images, pack.masks)
+        images, *masks = (torch.from_numpy(array[chosen]).to(device)[:, None].float() for array in arrays)
+        yield images / 255, torch.cat(masks, dim=1)
 
 
 @torch.inference_mode()
@@ -28,20 +36,26 @@ def predictions(
     """What the network says of the pack's `rows`, a batch at a time: row numbers (B,), logits and masks (B, 1, H, W)."""
     network.eval()
     size = experiment.batch
-    for start, (images, masks) in zip(range(0, len(rows), size), batches(pack, rows, size, device)):
+    found = batches(pack, rows, size, device, experiment.needs_lungs)
+    for start, (images, masks) in zip(range(0, len(rows), size), found):
         with autocast(experiment, device):
-            logits = logits_of(network, images.to(memory_format=torch.channels_last), experiment)
-        yield rows[start : start + size], logits, masks
+            logits = logits_of(network, images, masks[:, 1:], experiment)
+        yield rows[start : start + size], logits, masks[:, :1]
 
 
-def logits_of(network: nn.Module, films: Tensor, experiment: Experiment) -> Tensor:
-    """The network's logits (B, 1, H, W) of films of that shape; with `tta`, the mean of a film's and its mirror image's.
+def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
+    """The network's logits (B, 1, H, W) of images of that shape, whose lung masks are `lungs`.
 
-    Whatever judges a network goes through here, validation during training too: the best epoch is chosen by what is then
-    scored.
+    Unless the experiment needs_lungs, these may be (B, 0, H, W). With `tta`, the mean of a film's logits and its mirror
+    image's. Whatever judges a network goes through here, validation during training too: the best epoch is chosen by what
+    is then scored.
     """
+    films = torch.cat([images, lungs], dim=1) if experiment.lung_input else images
+    films = films.to(memory_format=torch.channels_last)
     logits = network(films)
-    return (logits + network(films.flip(3)).flip(3)) / 2 if experiment.tta else logits
+    if experiment.tta:
+        logits = (logits + network(films.flip(3)).flip(3)) / 2
+    return logits.masked_fill(lungs == 0, OUTSIDE) if experiment.lung_prior else logits
 
 
 @torch.inference_mode()
@@ -69,10 +83,16 @@ def table(pack: Pack, rows: np.ndarray, parts: list[dict[str, Tensor]]) -> pd.Da
 
 
 @torch.inference_mode()
-def probabilities(network: nn.Module, images: np.ndarray, experiment: Experiment, device: torch.device) -> np.ndarray:
-    """Films uint8 (B, H, W) -> probabilities float32 (B, H, W) in [0, 1]."""
+def probabilities(
+    network: nn.Module, images: np.ndarray, lungs: np.ndarray | None, experiment: Experiment, device: torch.device
+) -> np.ndarray:
+    """Films uint8 (B, H, W) -> probabilities float32 (B, H, W) in [0, 1].
+
+    `lungs`: their lung masks, uint8 (B, H, W), 0 and 1; None will do unless the experiment needs_lungs.
+    """
     network.eval()
     films = torch.from_numpy(images).to(device)[:, None].float() / 255
+    masks = films[:, :0] if lungs is None else torch.from_numpy(lungs).to(device)[:, None].float()
     with autocast(experiment, device):
-        logits = logits_of(network, films.to(memory_format=torch.channels_last), experiment)
+        logits = logits_of(network, films, masks, experiment)
     return logits.float().sigmoid()[:, 0].cpu().numpy()

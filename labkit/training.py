@@ -156,8 +156,9 @@ class Trainee:
         return self.average.module if self.average else self.network
 
     def step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """One step down the gradient on a batch, (B, 1, H, W); returns the films' losses (B,) and the gradient's norm.
+        """One step down the gradient on a batch: images (B, channels, H, W) as the network takes them, masks (B, 1, H, W).
 
+        Returns the films' losses (B,) and the gradient's norm.
         Of several processes each computes with its share of the batch, and returns the losses of that.
         """
         mine = parallel.share()
@@ -211,8 +212,10 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
     film_losses, norms = [], []
-    for images, masks in batches(pack, order, experiment.batch, device):
-        loss, norm = state.step(*augment(images, masks, experiment, random))
+    for images, masks in batches(pack, order, experiment.batch, device, lungs=experiment.lung_input):
+        images, masks = augment(images, masks, experiment, random)
+        films = torch.cat([images, masks[:, 1:]], dim=1)  # with the lungs, where there are any
+        loss, norm = state.step(films, masks[:, :1])
         # Looked at after the epoch: asking for each number would make a GPU wait.
         film_losses.append(loss)
         norms.append(norm)

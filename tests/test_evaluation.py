@@ -10,11 +10,13 @@ from labkit import dataset, eda, metrics, store
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.experiment import load
-from labkit.export import Probabilities
+from labkit.export import Probabilities, export
 from labkit.hardware import device_of
 from labkit.model import network_of
+from labkit.predict import Predictor
+from labkit.runs import Run
 from labkit.scoring import probabilities, score
-from labkit.training import fit, load_best
+from labkit.training import Trainee, fit, load_best, train_epoch
 
 
 def test_symmetric_film_gets_a_symmetric_mask(smoke):
@@ -24,7 +26,7 @@ def test_symmetric_film_gets_a_symmetric_mask(smoke):
     for tta in (False, True):
         run = smoke(tta=tta, precision="fp32")
         torch.manual_seed(0)
-        found = probabilities(network_of(run), film, run, torch.device("cpu"))
+        found = probabilities(network_of(run), film, None, run, torch.device("cpu"))
         differences.append(np.abs(found - found[:, :, ::-1]).max())
     assert differences[1] < 1e-6 < 1e-3 < differences[0]
 
@@ -41,6 +43,63 @@ def test_scores_with_tta_are_those_of_the_mean(smoke):
         mean = ((network(films) + network(films.flip(3)).flip(3)) / 2).sigmoid()
         torch.testing.assert_close(Probabilities(network, run)(films), mean)
     np.testing.assert_allclose(kept["probabilities"], mean[:, 0].numpy(), atol=0.02)  # bf16, where there is any
+
+
+def test_lung_prior_finds_nothing_outside_the_lungs(smoke):
+    """And changes nothing inside; the network is trained as without it."""
+    plain, run = (smoke("infection-bce", epochs=1, precision="fp32", lung_prior=on) for on in (False, True))
+    evaluate(run), evaluate(plain)
+    pack, device = store.load(run), device_of(run)
+    rows = np.arange(6)
+    lungs, networks = pack.lungs[rows] == 1, [load_best(one, device) for one in (plain, run)]
+    assert all(torch.equal(*pair) for pair in zip(*(network.state_dict().values() for network in networks)))
+    without, found = (
+        probabilities(network, pack.images[rows], pack.lungs[rows], one, device)
+        for network, one in zip(networks, (plain, run))
+    )
+    assert (found[lungs] == without[lungs]).all() and (found[~lungs] < 1e-8).all() and (without[~lungs] > 1e-8).all()
+    scored = [pd.read_csv(one.folder / "test.csv") for one in (plain, run)]
+    assert (scored[1]["absolute_error"] < scored[0]["absolute_error"]).all()  # what the scores are made of
+
+
+def test_lung_input_reaches_the_network(smoke):
+    run = smoke("infection-bce", epochs=1, lung_input=True)
+    evaluate(run)
+    pack, device = store.load(run), device_of(run)
+    network = load_best(run, device)
+    assert network.downs[0].shortcut.in_channels == 2
+    films = np.arange(4)
+    told, elsewhere = (
+        probabilities(network, pack.images[films], lungs, run, device)
+        for lungs in (pack.lungs[films], 1 - pack.lungs[films])
+    )
+    assert not np.allclose(told, elsewhere)
+    kept = np.load(run.folder / "samples.npz")
+    shown = shown_films(pack)
+    assert (kept["probabilities"] == probabilities(network, pack.images[shown], pack.lungs[shown], run, device)).all()
+
+
+def test_lungs_turn_with_their_film(smoke, monkeypatch):
+    """The network is told of the lungs where they are after augmentation."""
+    run, seen = smoke("infection-bce", epochs=1, lung_input=True, flip=1.0, rotate=0.0, brighten=0.0), []
+    pack, state = store.load(run), Trainee(run, device_of(run))
+    monkeypatch.setattr(Trainee, "step", lambda self, films, masks: seen.append((films, masks)) or (torch.ones(1),) * 2)
+    rows = pack.rows("Train")[:1]
+    train_epoch(state, pack, rows, 1)
+    films, masks = (part[0].numpy() for part in seen[0])
+    assert (films[1] == pack.lungs[rows[0]][:, ::-1]).all() and (masks[0] == pack.masks[rows[0]][:, ::-1]).all()
+    assert (films[0] == pack.images[rows[0]][:, ::-1].astype(np.float32) / 255).all()
+
+
+def test_runs_told_the_true_lungs_cannot_read_other_films(smoke):
+    run = smoke("infection-bce", epochs=1, lung_prior=True)
+    evaluate(run)
+    for use in (lambda found: Predictor(found), lambda found: export(found, run.folder)):
+        with pytest.raises(LabkitError, match="was told the true lungs .lung_input or lung_prior."):
+            use(Run(run.folder))
+    for knob in ("lung_input", "lung_prior"):
+        with pytest.raises(LabkitError, match=f"^{knob}: is for the infection task"):
+            smoke("lung-bce", **{knob: True})
 
 
 def test_rows_then_summary(smoke):
