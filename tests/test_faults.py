@@ -222,7 +222,7 @@ def test_shapes_of_a_checkpoint_are_checked(smoke):
 
     run = smoke(epochs=1)
     fit(run)
-    with pytest.raises(checkpoint.Damaged, match="best.pt: does not hold a network of base 16"):
+    with pytest.raises(checkpoint.Damaged, match="best.pt: does not hold the network of lung-bce_iou"):
         load_best(run.model_copy(update={"base": 16}), device_of(run))
 
 
