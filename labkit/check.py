@@ -2,7 +2,6 @@
 
 import base64
 import io
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,12 +49,12 @@ def check(data: str) -> list[Checked]:
 def _check_task(root: Path, task: str) -> Checked:
     try:
         samples = dataset.index(root, task)
-        unusable = _unusable(samples)
-        if unusable:
-            return Checked(task, unusable)
-        pack = store.pack(root, task, dataset.OFFICIAL_SIDE)
     except LabkitError as error:
         return Checked(task, [str(error)])
+    try:
+        pack = store.pack(root, task, dataset.OFFICIAL_SIDE)
+    except LabkitError as error:  # the first that is wrong
+        return Checked(task, _unusable(samples) or [str(error)])
     pairs, odd = audit.duplicates(pack), audit.odd_masks(pack)
     return Checked(task, [], pack, pairs, odd, audit.summarise(pack, pairs, odd))
 
@@ -72,9 +71,8 @@ def _unusable(samples: pd.DataFrame) -> list[str]:
             return str(error)
         return None
 
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(one, samples.itertuples())
-        return [line for line in tqdm(found, "reading films", len(samples), unit="film", mininterval=1) if line]
+    found = store.in_threads(one, list(samples.itertuples()))
+    return [line for line in tqdm(found, "reading films", len(samples), unit="film", mininterval=1) if line]
 
 
 def text(checked: list[Checked]) -> str:

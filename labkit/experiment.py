@@ -187,7 +187,7 @@ def load_preset(name: str) -> Preset:
     path = PRESETS / f"{name}.yml"
     known = sorted(file.stem for file in PRESETS.glob("*.yml"))
     if name not in known:
-        raise LabkitError(f"preset: there is no {name!r}{_meant(name, known)}; there are {', '.join(known)}")
+        raise LabkitError(f"preset: there is no {name!r}{meant(name, known)}; there are {', '.join(known)}")
     try:
         return Preset(**yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError) as error:
@@ -207,7 +207,7 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
     if experiment not in content.experiments:
         names = list(content.experiments)
         raise LabkitError(
-            f"experiment: preset {preset} has no {experiment!r}{_meant(experiment, names)}; it has {', '.join(names)}"
+            f"experiment: preset {preset} has no {experiment!r}{meant(experiment, names)}; it has {', '.join(names)}"
         )
     if "name" in given:
         raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
@@ -262,7 +262,7 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     unknown = set(given) - {"data"}
     if unknown:
         knob = min(unknown)
-        raise LabkitError(f"{knob}: not a parameter of this notebook{_meant(knob, ['preset', 'data'])}")
+        raise LabkitError(f"{knob}: not a parameter of this notebook{meant(knob, ['preset', 'data'])}")
     return load_all(preset, **given)
 
 
@@ -293,7 +293,7 @@ def _default(knob: str):
     return field.default if field else None
 
 
-def _meant(word: str, known: list[str]) -> str:
+def meant(word: str, known: list[str]) -> str:
     """' (did you mean ...?)' where a known name is close to the word, otherwise ''."""
     close = difflib.get_close_matches(str(word), known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
@@ -305,7 +305,7 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     knob = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list(model.model_fields)
-        return f"{knob}: there is no such knob{_meant(knob, known)}; there are {', '.join(known)}"
+        return f"{knob}: there is no such knob{meant(knob, known)}; there are {', '.join(known)}"
     if first["type"] == "missing":
         return f"{knob}: is missing"
     message = first["msg"].removeprefix("Value error, ")

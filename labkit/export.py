@@ -38,13 +38,10 @@ def export(run: Run, folder: Path, data: str = "") -> dict:
     """Write model.onnx and MODEL_CARD.md into `folder`; returns what the check found.
 
     Both are run in float32 on up to CHECKED test films: `films`, `largest_difference` of a probability, and
-    `mask_agreement`, the share of pixels in which the two masks agree. `data`: where the films are, if not where the run's
-    preset says. Raises LabkitError if the run is not scored, or if a probability differs by more than TOLERANCE.
+    `mask_agreement`, the share of pixels in which the two masks agree. `data`: where the films are, if not where the run
+    had them. Raises LabkitError if the run is not scored, or if a probability differs by more than TOLERANCE.
     """
-    if run.state != "scored":
-        raise LabkitError(
-            f"{run.name}: is {run.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters first"
-        )
+    run.must_be_scored()
     refuse_oracle(run)
     experiment = run.experiment.model_copy(update={"data": data} if data else {})
     pack = store.load(experiment)
@@ -69,7 +66,6 @@ def _onnx(network: nn.Module, size: int) -> bytes:
     """The network as an ONNX file for any number of films of `size` pixels a side."""
     film = torch.zeros(2, 1, size, size)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about a package that is not used
-    buffer = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
@@ -78,8 +74,7 @@ def _onnx(network: nn.Module, size: int) -> bytes:
         )  # fmt: skip
     assert program is not None  # torch's hints allow for the exporter before this one
     program.model_proto.metadata_props.add(key="notice", value=NOTICE)
-    buffer.write(program.model_proto.SerializeToString())
-    return buffer.getvalue()
+    return program.model_proto.SerializeToString()
 
 
 def compare(network: nn.Module, content: bytes, films: Tensor) -> dict:
@@ -109,7 +104,7 @@ def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
         notice=NOTICE,
         size=knobs["size"],
         parameters=f"{run.evaluation['parameters']:,}",
-        origin="phantom films, which labkit draws and which show no people,"
+        origin="phantom films, which labkit draws and which show no people"
         if phantom
         else "chest X-rays laid out like COVID-QU-Ex",
         val_films=run.evaluation["val"]["films"],

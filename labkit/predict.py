@@ -207,9 +207,10 @@ def write(predictor: Predictor, paths: list[Path], folder: Path) -> tuple[pd.Dat
         name = path.stem if path.stem not in names else f"{path.stem}-{number}"  # folders may hold films of one name
         names.add(name)
         _save(film.mask.astype(np.uint8) * 255, folder / f"{name}-mask.png")
-        _save(overlay(film), folder / f"{name}-overlay.png")
-        rows.append(film.row() | {"mask": f"{name}-mask.png"})
-        sheet.append((film.row(), _thumbnail(overlay(film))))
+        row, outlined = film.row(), overlay(film)
+        _save(outlined, folder / f"{name}-overlay.png")
+        rows.append(row | {"mask": f"{name}-mask.png"})
+        sheet.append((row, _thumbnail(outlined)))
         if len(sheet) == SHEET:
             _save_sheet(sheet, predictor.run.name, folder, len(rows))
             sheet = []

@@ -1,6 +1,5 @@
 """What has been run: a Run is a folder below runs/, with its settings, its scores, and what it cost."""
 
-import difflib
 import html
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import pandas as pd
 from labkit import files, metrics, statistics
 from labkit.code import HASHES
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment
+from labkit.experiment import Experiment, meant
 from labkit.files import read_json, shown
 
 SCORES = ("iou", "dice", "mae")  # of those in evaluation.json, the ones that a list of runs has room for
@@ -61,6 +60,13 @@ class Run:
             return "scored" if self.evaluation["identity"]["code"] == HASHES["evaluate"] else "outdated"
         return "trained" if (self.folder / "training.json").is_file() else "interrupted"
 
+    def must_be_scored(self) -> None:
+        """Raise LabkitError unless it is scored by this version of the code."""
+        if self.state != "scored":
+            raise LabkitError(
+                f"{self.name}: is {self.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters first"
+            )
+
     def summary(self) -> dict:
         """One line about it: state, epochs, minutes of training, and of the test films the scores in SCORES (None: not yet)."""
         knobs, test = self.about["identity"]["knobs"], self.evaluation.get("test", {})
@@ -91,9 +97,8 @@ def find(name: str) -> Run:
         if (folder / "experiment.json").is_file():
             return Run(folder)
     known = [run.name for run in every()]
-    close = difflib.get_close_matches(name if "/seed" in name else f"{name}/seed0", known, n=1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
-    raise LabkitError(f"run: there is no {name!r}{meant}; `labkit runs` lists what there is")
+    guess = meant(name if "/seed" in name else f"{name}/seed0", known)
+    raise LabkitError(f"run: there is no {name!r}{guess}; `labkit runs` lists what there is")
 
 
 def compare(first: Run, second: Run) -> dict:
@@ -105,10 +110,7 @@ def compare(first: Run, second: Run) -> dict:
     """
     knobs = [run.about["identity"]["knobs"] for run in (first, second)]
     for run in (first, second):
-        if run.state != "scored":
-            raise LabkitError(
-                f"{run.name}: is {run.state}, not scored; run notebooks/3_evaluate.ipynb with its parameters"
-            )
+        run.must_be_scored()
     if knobs[0]["task"] != knobs[1]["task"]:
         raise LabkitError(
             f"{first.name} finds the {knobs[0]['task']}, {second.name} the {knobs[1]['task']}: not comparable"

@@ -94,7 +94,7 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
         if about["version"] != VERSION or about["fingerprint"] != fingerprint:
             warnings = samples.attrs["warnings"] + _write(samples, task, size, folder)
             arrays = sorted(folder.glob("*.npy"))
-            sums = {path.name: sum for path, sum in zip(arrays, _in_threads(sha256, arrays), strict=True)}
+            sums = {path.name: sum for path, sum in zip(arrays, in_threads(sha256, arrays), strict=True)}
             about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings, "files": sums}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
@@ -140,7 +140,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(images[row])
 
-        done = _in_threads(one, range(len(samples)))
+        done = in_threads(one, range(len(samples)))
         list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
         for array in arrays.values():
             array.file.close()
@@ -171,7 +171,7 @@ class _Array:
         os.pwrite(self.file.fileno(), pixels.tobytes(), self.first + row * pixels.size)
 
 
-def _in_threads(work: Callable, items: Sequence) -> Iterator:
+def in_threads(work: Callable, items: Sequence) -> Iterator:
     """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock."""
     with ThreadPoolExecutor() as pool:
         for first in range(0, len(items), 1000):  # not all at once: an item that waits takes two kilobytes
@@ -201,7 +201,7 @@ def _stamp(samples: pd.DataFrame) -> str:
 def _fingerprint(samples: pd.DataFrame) -> str:
     """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
-    for digest in _in_threads(_sha256, _files(samples)):
+    for digest in in_threads(_sha256, _files(samples)):
         total.update(digest)
     return total.hexdigest()[:16]
 

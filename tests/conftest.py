@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faults
 import pytest
 
 from labkit import files, phantom
 from labkit.experiment import load
 
 REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data" / "covidqu"))
-SOURCES = ("labkit", "notebooks", "workflow", "report")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -68,9 +68,7 @@ def smoke(home, tree):
 def project(tmp_path_factory) -> Path:
     """A copy of the project's sources in which the smoke report has been made; said.txt is what that printed."""
     root = tmp_path_factory.mktemp("workflow") / "a project's copy"
-    ignored = shutil.ignore_patterns("build", "__pycache__", ".ipynb_checkpoints")
-    for name in SOURCES:
-        shutil.copytree(files.ROOT / name, root / name, ignore=ignored)
+    faults.copy_sources(root)
     command = [sys.executable, "-m", "labkit", "report", "smoke"]
     environment = os.environ | {"PYTHONPATH": str(root)}
     made = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)

@@ -34,10 +34,16 @@ evaluate(load("smoke", "infection-bce_iou", epochs=8, size=32, base=2, patience=
 """
 
 
+def copy_sources(folder: Path) -> None:
+    """The project's own files, without what was made of them."""
+    ignored = shutil.ignore_patterns("build", "__pycache__", ".ipynb_checkpoints")
+    for name in SOURCES:
+        shutil.copytree(files.ROOT / name, folder / name, ignore=ignored)
+
+
 def project_in(folder: Path) -> Path:
     """A copy of the project's sources with a few phantom films, in which processes can be killed."""
-    for name in SOURCES:
-        shutil.copytree(files.ROOT / name, folder / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    copy_sources(folder)
     phantom.write_tree(folder / "films", films=12, seed=3)
     return folder
 

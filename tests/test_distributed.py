@@ -26,8 +26,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalon
 def project(tmp_path_factory, tree):
     """A copy of the project's sources with a preset of one small experiment; 12 films in batches of 5, 5 and 2."""
     root = tmp_path_factory.mktemp("distributed")
-    for name in faults.SOURCES:
-        shutil.copytree(faults.files.ROOT / name, root / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    faults.copy_sources(root)
     knobs = "".join(f", {knob}: {value}" for knob, value in KNOBS.items())
     text = f"about: for tests\nexperiments:\n  lung-bce_iou: {{task: lung, loss: bce_iou{knobs}}}\n"
     (root / "workflow" / "presets" / "pair.yml").write_text(text)

@@ -55,8 +55,7 @@ def slurm():
 def project(tmp_path_factory, tree):
     """A copy of the project's sources, a profile for a small machine, and a preset with two longer trainings."""
     root = tmp_path_factory.mktemp("slurm") / "a project's copy"
-    for name in faults.SOURCES:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("build", "__pycache__"))
+    faults.copy_sources(root)
     text = (ROOT / PROFILE / "config.yaml").read_text()
     for old, new in (("status-checks: 20", "status-checks: 1"), (": 8\n", ": 1\n"), (": 4\n", ": 1\n")):
         assert old in text
