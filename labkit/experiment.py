@@ -13,6 +13,7 @@ from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
+RUN_NAME = r"^[\w,=.+-]+$"
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
     "bce": "BCE",
@@ -53,9 +54,11 @@ class Experiment(Strict):
     base: int = Field(64, ge=1, le=512, description="channels of the first level")
     levels: int = Field(3, ge=2, le=5, description="levels of the network")
     attention: bool = Field(False, description="attention gates on the skips")
-    lung_input: bool = Field(False, description="the true lung mask is a second input (an oracle)")
+    lung_input: bool = Field(False, description="the lung mask is a second input")
+    multitask: bool = Field(False, description="the network also learns the lungs, and whether a film is infected")
+    film_gate: bool = Field(False, description="films that the network finds not infected get an empty mask")
     pretrained: str = Field(
-        "none", pattern=r"^[\w,=.+-]+$", description="run of the preset whose weights training starts from"
+        "none", pattern=RUN_NAME, description="run of the preset whose weights training starts from"
     )
 
     # The loss (III-B).
@@ -88,7 +91,10 @@ class Experiment(Strict):
 
     # What the trained network is asked.
     tta: bool = Field(False, description="mean of a film and its mirror image, in validation too")
-    lung_prior: bool = Field(False, description="nothing is found outside the true lung mask (an oracle)")
+    lung_prior: bool = Field(False, description="nothing is found outside the lung mask")
+    lungs: str = Field(
+        "true", pattern=RUN_NAME, description="run of the preset that finds these lungs (true: told, an oracle)"
+    )
 
     # The machine. These change the last digits of a result, never its meaning.
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
@@ -113,9 +119,13 @@ class Experiment(Strict):
                 f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
                 f"its {self.levels} levels (got {self.size})"
             )
-        for knob in ("lung_input", "lung_prior"):
+        for knob in ("lung_input", "lung_prior", "multitask"):
             if getattr(self, knob) and self.task == "lung":
                 raise ValueError(f"{knob}: is for the infection task; the lung task would be told its answer")
+        if self.lungs != "true" and not (self.lung_input or self.lung_prior):
+            raise ValueError(f"lungs: needs lung_input or lung_prior, which would use them (got {self.lungs!r})")
+        if self.film_gate and not (self.multitask and self.controls):
+            raise ValueError("film_gate: needs multitask and controls; without control films every film is infected")
         if self.warmup and (self.schedule != "cosine" or self.warmup >= self.epochs):
             raise ValueError(f"warmup: needs schedule cosine and more epochs than it takes (got {self.warmup})")
         return self
@@ -123,7 +133,23 @@ class Experiment(Strict):
     @property
     def needs_lungs(self) -> bool:
         """Whether the network is told where the lungs are: by the data set's own masks, which no other film comes with."""
-        return self.lung_input or self.lung_prior
+        return self.lungs == "true" and (self.lung_input or self.lung_prior)
+
+    @property
+    def learns_with_lungs(self) -> bool:
+        """Whether training needs the films' true lung masks, as an input or as a target."""
+        return self.multitask or (self.lung_input and not self.finds_lungs)
+
+    @property
+    def finds_lungs(self) -> bool:
+        """Whether a lung run's network, kept beside its own, tells the network where the lungs are."""
+        return self.lungs != "true"
+
+    @property
+    def starts_from(self) -> dict[str, str]:
+        """The runs of the same preset and seed whose weights it needs, by the knob that names them."""
+        named = {"pretrained": self.pretrained} if self.pretrained != "none" else {}
+        return named | ({"lungs": self.lungs} if self.finds_lungs else {})
 
     @property
     def folder(self) -> Path:
@@ -146,21 +172,25 @@ class Experiment(Strict):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+
+
 class Preset(Strict):
     """A file of workflow/presets: what differs from the report, and which experiments are run."""
 
     about: str
     collection: str = "COVID-QU-Ex"  # whose films they are, in the report's words
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1)  # each experiment is run with each
+    seeds: Seeds = [0]  # each experiment is run with each, unless it lists seeds of its own
     settings: dict[str, bool | str | int | float] = {}
-    experiments: dict[str, dict[str, bool | str | int | float]] = Field(min_length=1)
+    experiments: dict[str, dict[str, bool | str | int | float | Seeds]] = Field(min_length=1)
 
-    @field_validator("seeds")
-    @classmethod
-    def _once(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("must differ from each other")
-        return seeds
+    def knobs_of(self, experiment: str) -> dict:
+        """What the preset says of an experiment's knobs."""
+        return self.settings | {knob: value for knob, value in self.experiments[experiment].items() if knob != "seeds"}
+
+    def seeds_of(self, experiment: str) -> list[int]:
+        """The seeds that an experiment is run with."""
+        return self.experiments[experiment].get("seeds", self.seeds)  # type: ignore[return-value]
 
     @field_validator("settings", "experiments")
     @classmethod
@@ -172,6 +202,27 @@ class Preset(Strict):
                         f"{knob} is not set by a preset's settings or experiments; for seeds: seeds: [0, 1, 2]"
                     )
         return entries
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """What only the whole preset can tell. The messages name the experiment and the knob."""
+        for name in self.experiments:
+            seeds = self.seeds_of(name)
+            if not isinstance(seeds, list):
+                raise ValueError(f"{name}: seeds: must be a list, such as [0, 1, 2] (got {seeds!r})")
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"{name}: seeds: must differ from each other (got {seeds})")
+            for knob, free in (("pretrained", "none"), ("lungs", "true")):
+                other = self.knobs_of(name).get(knob, free)
+                if other == free:
+                    continue
+                if other not in self.experiments:
+                    raise ValueError(
+                        f"{name}: {knob}: the preset has no experiment {other!r}{meant(other, [*self.experiments])}"
+                    )
+                if not set(seeds) <= set(self.seeds_of(other)):
+                    raise ValueError(f"{name}: {knob}: {other} must be run with the same seeds ({seeds})")
+        return self
 
 
 # The four runs of the reference. A preset that makes a report has them all, under these names.
@@ -211,7 +262,7 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
         )
     if "name" in given:
         raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
-    listed = content.settings | content.experiments[experiment]
+    listed = content.knobs_of(experiment)
     try:
         Experiment.model_validate(listed | {"preset": preset, "name": experiment})
     except ValidationError as error:
@@ -232,7 +283,13 @@ def load_all(preset: str, data: str = "") -> list[Experiment]:
     """All the experiments of a preset, in its order, with its first seed, then with its second, and so on."""
     given = {"data": data} if data else {}
     content = load_preset(preset)
-    return [load(preset, name, seed, **given) for seed in content.seeds for name in content.experiments]
+    seeds = dict.fromkeys(seed for name in content.experiments for seed in content.seeds_of(name))
+    return [
+        load(preset, name, seed, **given)
+        for seed in seeds
+        for name in content.experiments
+        if seed in content.seeds_of(name)
+    ]
 
 
 def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:

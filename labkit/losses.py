@@ -8,7 +8,11 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
+from labkit.experiment import Experiment
+from labkit.model import Heads
+
 EPSILON = 1.0  # pixels; the report's epsilon, for which it gives no value. It keeps the loss defined on empty films.
+LUNG_SHARE, FILM_SHARE = 0.5, 0.1  # of a multi-task network, beside the infection's 1: what the run is for leads
 GAMMA = 2.0  # of the focal loss: the value that its paper found best
 MISSED = (
     0.7  # of the Tversky loss, the weight of what is missed, found best by its paper; what is false weighs the rest
@@ -80,6 +84,16 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "focal": lambda logits, truth, alpha: focal(logits, truth),
     "tversky": lambda logits, truth, alpha: tversky(logits, truth),
 }
+
+
+def other_heads(found: Heads, truth: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
+    """What a MultiTaskUNet pays for its other two heads; truth and lungs 0 or 1, (B, 1, H, W) -> (B,).
+
+    LUNG_SHARE of the experiment's loss on the lungs, and FILM_SHARE of the BCE of "is there any infection?".
+    """
+    infected = truth.flatten(1).amax(1)
+    film = F.binary_cross_entropy_with_logits(found.film[:, 0].float(), infected.float(), reduction="none")
+    return LUNG_SHARE * film_losses(experiment.loss, experiment.alpha, found.lung, lungs) + FILM_SHARE * film
 
 
 def film_losses(name: str, alpha: float, logits: Tensor, truth: Tensor) -> Tensor:

@@ -5,11 +5,14 @@ Oktay et al., MIDL 2018.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from labkit.experiment import Experiment
+
+CLOSED = -20.0  # the logit of pixels that are ruled out: a probability of 2e-9, whose BCE is finite
 
 
 class ResidualBlock(nn.Module):
@@ -76,20 +79,78 @@ class ResidualUNet(nn.Module):
         self.gates = nn.ModuleList(AttentionGate(width) if attention else OpenGate() for width in upwards)
 
     def forward(self, x: Tensor) -> Tensor:
+        features, _ = self.features(x)
+        return self.head(features)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What heads read: the last level's features (B, base, H, W), and those of the bottleneck."""
         skips = []
         for down in self.downs:
             skips.append(down(x))
             x = self.pool(skips[-1])
-        x = self.bottleneck(x)
+        x = deepest = self.bottleneck(x)
         for enlarge, gate, up in zip(self.enlarges, self.gates, self.ups):
             coarser = enlarge(x)
             x = up(torch.cat([coarser, gate(skips.pop(), coarser)], dim=1))
-        return self.head(x)
+        return x, deepest
+
+
+class Heads(NamedTuple):
+    """Logits of a MultiTaskUNet while it learns."""
+
+    infection: Tensor  # (B, 1, H, W)
+    lung: Tensor  # (B, 1, H, W)
+    film: Tensor  # (B, 1): is there any infection?
+
+
+class MultiTaskUNet(ResidualUNet):
+    """Three heads on one body: what finds lungs may help to find infections (Caruana, Machine Learning 28, 1997).
+
+    Films -> Heads in training, and the infection's logits alone, as of a ResidualUNet, afterwards. With `gate`, those of
+    films that the third head calls not infected are CLOSED all over.
+    """
+
+    def __init__(self, base: int, levels: int, attention: bool, channels_in: int, gate: bool = False):
+        super().__init__(base, levels, attention, channels_in)
+        self.gate = gate
+        self.lung_head = nn.Conv2d(self.head.in_channels, 1, 1)
+        self.film_head = nn.Linear(base * 2**levels, 1)
+
+    def forward(self, x: Tensor) -> Tensor | Heads:  # type: ignore[override]
+        features, deepest = self.features(x)
+        heads = Heads(self.head(features), self.lung_head(features), self.film_head(deepest.mean((2, 3))))
+        if self.training:
+            return heads
+        if not self.gate:
+            return heads.infection
+        return heads.infection.masked_fill(heads.film[:, :, None, None] < 0, CLOSED)
+
+
+class Finder(ResidualUNet):
+    """A trained network that tells another where the lungs are, and does not learn any more."""
+
+    def __init__(self, base: int, levels: int, attention: bool):
+        super().__init__(base, levels, attention)
+        self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Finder":
+        return super().train(False)
 
 
 def network_of(experiment: Experiment) -> ResidualUNet:
-    """The network that an experiment's knobs ask for, its weights drawn anew."""
-    return ResidualUNet(experiment.base, experiment.levels, experiment.attention, 1 + experiment.lung_input)
+    """The network that an experiment's knobs ask for, its weights drawn anew.
+
+    Where a lung run tells it of the lungs, that run's network is its `finder`, of the same base, levels and attention.
+    """
+    form = experiment.base, experiment.levels, experiment.attention
+    channels_in = 1 + experiment.lung_input
+    if experiment.multitask:
+        network: ResidualUNet = MultiTaskUNet(*form, channels_in, experiment.film_gate)
+    else:
+        network = ResidualUNet(*form, channels_in)
+    if experiment.finds_lungs:
+        network.finder = Finder(*form)
+    return network
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,8 +1,9 @@
-"""Starting from another run's network: what finds lungs knows edges and ribs, which finding infections needs too."""
+"""Weights of another run: to start from, since what finds lungs knows edges and ribs; or to find the lungs with."""
 
 from pathlib import Path
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from labkit import checkpoint
 from labkit.errors import LabkitError
@@ -11,35 +12,51 @@ from labkit.files import sha256, shown
 
 
 def digest(experiment: Experiment) -> dict[str, str]:
-    """The SHA-256 of the weights that training starts from, by "pretrained"; empty where it starts from random ones.
+    """The SHA-256 of the weights of other runs that training needs, by knob ("pretrained", "lungs"); empty without any.
 
-    Raises LabkitError where that run's training is not done.
+    Raises LabkitError where such a run's training is not done.
     """
-    if experiment.pretrained == "none":
-        return {}
-    if not (_folder(experiment) / "training.json").is_file():
-        raise LabkitError(f"pretrained: there is no finished training in {shown(_folder(experiment))}; train it first")
-    return {"pretrained": sha256(_folder(experiment) / "best.pt")}
+    found = {}
+    for knob, name in experiment.starts_from.items():
+        folder = _folder(experiment, name)
+        if not (folder / "training.json").is_file():
+            raise LabkitError(f"{knob}: there is no finished training in {shown(folder)}; train it first")
+        found[knob] = sha256(folder / "best.pt")
+    return found
 
 
 def start(network: nn.Module, experiment: Experiment) -> None:
-    """Give the network all weights of the other run's best network but the head's, which are of another task.
+    """Give the network what other runs have learnt, as the knobs `pretrained` and `lungs` say.
 
-    Does nothing where there is no other run. Raises LabkitError where its network is of another form.
+    `pretrained`: all weights of that run's best network but the heads', which are of another task. A second input starts
+    unheard, with weights of 0. `lungs`: that run's network becomes the `finder`. Does nothing where there is no other run.
+    Raises LabkitError where its network is of another form.
     """
-    if experiment.pretrained == "none":
-        return
-    own, path = network.state_dict(), _folder(experiment) / "best.pt"
-    other = checkpoint.load(path, own["head.weight"].device)["network"]
-    try:
-        network.load_state_dict(other | {name: own[name] for name in ("head.weight", "head.bias")})
-    except RuntimeError:
-        raise LabkitError(
-            f"pretrained: {shown(path)} is a network of another form; give both runs the same base, levels, attention "
-            "and lung_input"
-        ) from None
+    for knob, name in experiment.starts_from.items():
+        own, path = network.state_dict(), _folder(experiment, name) / "best.pt"
+        other = checkpoint.load(path, own["head.weight"].device)["network"]
+        try:
+            if knob == "lungs":
+                network.get_submodule("finder").load_state_dict(other)
+            else:
+                kept = {key: value for key, value in own.items() if key.startswith(("finder.", *HEADS))}
+                network.load_state_dict({key: _fitted(value, own.get(key)) for key, value in other.items()} | kept)
+        except RuntimeError:
+            raise LabkitError(
+                f"{knob}: {shown(path)} is a network of another form; give both runs the same base, levels and attention"
+            ) from None
 
 
-def _folder(experiment: Experiment) -> Path:
-    """That of the other run: of the same preset and seed."""
-    return experiment.folder.parent.parent / experiment.pretrained / experiment.folder.name
+HEADS = ("head.", "lung_head.", "film_head.")
+
+
+def _fitted(weights: Tensor, own: Tensor | None) -> Tensor:
+    """A convolution's weights (out, in, k, k) with zeros for the input that the own one has more."""
+    if own is None or own.dim() < 4 or own.shape[1] != weights.shape[1] + 1:
+        return weights
+    return F.pad(weights, (0, 0, 0, 0, 0, 1))
+
+
+def _folder(experiment: Experiment, name: str) -> Path:
+    """That of another run of the same preset and seed."""
+    return experiment.folder.parent.parent / name / experiment.folder.name

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from labkit import losses, metrics
 from labkit.experiment import Experiment
 from labkit.hardware import autocast
+from labkit.model import CLOSED
 from labkit.store import Pack
-
-OUTSIDE = -20.0  # the logit where `lung_prior` rules a pixel out: a probability of 2e-9, whose BCE is finite
 
 
 def batches(
@@ -50,12 +49,26 @@ def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Exp
     image's. Whatever judges a network goes through here, validation during training too: the best epoch is chosen by what
     is then scored.
     """
-    films = torch.cat([images, lungs], dim=1) if experiment.lung_input else images
-    films = films.to(memory_format=torch.channels_last)
+    lungs = lungs_of(network, images, lungs, experiment)
+    films = films_of(images, lungs, experiment)
     logits = network(films)
     if experiment.tta:
         logits = (logits + network(films.flip(3)).flip(3)) / 2
-    return logits.masked_fill(lungs == 0, OUTSIDE) if experiment.lung_prior else logits
+    return logits.masked_fill(lungs == 0, CLOSED) if experiment.lung_prior else logits
+
+
+def lungs_of(network: nn.Module, images: Tensor, true: Tensor, experiment: Experiment) -> Tensor:
+    """The lung masks by which `lung_input` and `lung_prior` go: the `true` ones, or those that the lung run finds."""
+    if not experiment.finds_lungs:
+        return true
+    with torch.no_grad():
+        return (network.get_submodule("finder")(images.to(memory_format=torch.channels_last)) > 0).to(images.dtype)
+
+
+def films_of(images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
+    """What the network is given: images (B, 1, H, W), behind them the lungs where the experiment says so."""
+    films = torch.cat([images, lungs], dim=1) if experiment.lung_input else images
+    return films.to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ from labkit.files import intact, lock, read_json, sha256, shown, write_json, wri
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet, network_of
 from labkit.schedule import scheduler_of
-from labkit.scoring import batches, score
+from labkit.scoring import batches, films_of, lungs_of, score
 from labkit.store import Pack
 
 HISTORY = ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
@@ -156,18 +156,25 @@ class Trainee:
         return self.average.module if self.average else self.network
 
     def step(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """One step down the gradient on a batch: images (B, channels, H, W) as the network takes them, masks (B, 1, H, W).
+        """One step down the gradient on a batch: images (B, 1, H, W), and masks (B, 1, H, W), or (B, 2, H, W) with the lungs.
 
-        Returns the films' losses (B,) and the gradient's norm.
+        Returns the films' losses (B,), of the mask alone where more is learnt, and the gradient's norm.
         Of several processes each computes with its share of the batch, and returns the losses of that.
         """
+        experiment, films_in_all = self.experiment, len(images)
         mine = parallel.share()
-        with autocast(self.experiment, self.device):
-            logits = self.shared(images[mine].to(memory_format=torch.channels_last))
-        film_losses = losses.film_losses(self.experiment.loss, self.experiment.alpha, logits, masks[mine])
+        images, truth, lungs = images[mine], masks[mine, :1], masks[mine, 1:]
+        with autocast(experiment, self.device):
+            known = lungs_of(self.network, images, lungs, experiment)
+            found = self.shared(films_of(images, known, experiment))
+        logits = found.infection if experiment.multitask else found
+        film_losses = losses.film_losses(experiment.loss, experiment.alpha, logits, truth)
+        learnt = film_losses
+        if experiment.multitask:
+            learnt = film_losses + losses.other_heads(found, truth, lungs, experiment)
         self.optimizer.zero_grad()
         # Shares may differ by a film: weighted by their size, the mean over processes is that over the batch's films.
-        (film_losses.mean() * (len(film_losses) * parallel.processes() / len(images))).backward()
+        (learnt.mean() * (len(learnt) * parallel.processes() / films_in_all)).backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
         self.optimizer.step()
         if self.average:
@@ -212,10 +219,8 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
     film_losses, norms = [], []
-    for images, masks in batches(pack, order, experiment.batch, device, lungs=experiment.lung_input):
-        images, masks = augment(images, masks, experiment, random)
-        films = torch.cat([images, masks[:, 1:]], dim=1)  # with the lungs, where there are any
-        loss, norm = state.step(films, masks[:, :1])
+    for images, masks in batches(pack, order, experiment.batch, device, experiment.learns_with_lungs):
+        loss, norm = state.step(*augment(images, masks, experiment, random))
         # Looked at after the epoch: asking for each number would make a GPU wait.
         film_losses.append(loss)
         norms.append(norm)
