@@ -25,7 +25,17 @@ STAGES = {
     "eda": ("dataset", "store", "eda", "audit", "style", "eda_figures"),
     "train": TRAINING,
     "evaluate": (*TRAINING, "evaluation", *JUDGED),
-    "figures": ("style", "figures", "results", "metrics", "statistics", "conventions", "evaluation", *JUDGED),
+    "figures": (
+        "style",
+        "figures",
+        "results",
+        "metrics",
+        "statistics",
+        "conventions",
+        "ablation",
+        "evaluation",
+        *JUDGED,
+    ),
     "report": ("report",),
 }
 

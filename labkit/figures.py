@@ -14,6 +14,7 @@ from labkit.style import (
     LOSS_COLOURS,
     PAGE,
     PREDICTED_COLOUR,
+    TASK_COLOURS,
     TITLES,
     TRAIN_COLOUR,
     TRUE_COLOUR,
@@ -177,4 +178,24 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
         panel.set_title(title, fontsize=7.5)
     lines = [plt.Line2D([], [], color=colour) for colour in (TRUE_COLOUR, PREDICTED_COLOUR)]
     figure.legend(lines, ["true mask", "predicted mask"], loc="outside lower center", ncols=2)
+    return figure
+
+
+def gains(rows: list[dict]) -> Figure:
+    """Fig. 8: what each experiment gains in IoU over its base, with its interval; `rows` as ablation.compare gives them.
+
+    The largest gain is on top. A filled point: more than chance.
+    """
+    rows = sorted(rows, key=lambda row: row["gain"]["mean"])
+    figure, panel = plt.subplots(figsize=(COLUMN, 0.8 + 0.16 * len(rows)))
+    for place, row in enumerate(rows):
+        gain, colour = row["gain"], TASK_COLOURS[row["task"]]
+        if gain["low"] is not None:
+            panel.plot([gain["low"], gain["high"]], [place, place], color=colour, linewidth=1)
+        face = "white" if gain["verdict"] == "none" else colour
+        panel.plot(gain["mean"], place, "o", color=colour, markerfacecolor=face, markersize=4)
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=6)
+    panel.set(xlabel="Gain in test IoU over the base", ylim=(-0.7, len(rows) - 0.3))
+    panel.grid(axis="y", visible=False)
     return figure

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit import boundary, conventions, dataset, eda, evaluation, metrics, statistics, store
+from labkit import ablation, boundary, conventions, dataset, eda, evaluation, metrics, statistics, store
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
@@ -59,6 +59,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "spread": spread(experiments),
         "consistency": consistency(runs),
         "conventions": _conventions(experiments),
+        "ablation": ablation.compare(experiments),
         "verdicts": verdicts(runs, histories, films, compared),
         "thresholds": THRESHOLDS,
         "environment": _distinct([read_json(run.folder / "experiment.json")["environment"] for run in chosen.values()]),
@@ -92,10 +93,12 @@ def spread(experiments: list[Experiment]) -> dict | None:
     For each of the reference's runs, and for the gain of BCE+IoU over BCE with the same seed, by task: `mean`, `deviation`
     (standard, n - 1), `low`, `high` (smallest and largest) over the seeds.
     """
-    seeds = list(dict.fromkeys(run.seed for run in experiments))
+    ours = [run for run in experiments if run.name in RUNS.values()]
+    seeds_of = [{run.seed for run in ours if run.name == name} for name in RUNS.values()]
+    seeds = [seed for seed in dict.fromkeys(run.seed for run in ours) if all(seed in each for each in seeds_of)]
     if len(seeds) < 2:
         return None
-    scored = {(run.name, run.seed): evaluate(run)["test"] for run in experiments if run.name in RUNS.values()}
+    scored = {(run.name, run.seed): evaluate(run)["test"] for run in ours if run.seed in seeds}
 
     def over_seeds(values: list[float]) -> dict:
         mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
@@ -259,17 +262,18 @@ def all_scores(results: dict) -> pd.DataFrame:
 
 
 def write(results: dict) -> Path:
-    """Write results.json, and tables/table{1,2,3}.csv, scores.csv and conventions.csv; returns their folder."""
+    """Write results.json, and tables/table{1,2,3}.csv, scores.csv, conventions.csv and ablation.csv; returns their folder."""
     folder = build_folder(results["preset"])
     for number, task in enumerate(("lung", "infection", None), start=1):
         with written(folder / "tables" / f"table{number}.csv") as temporary:
             table(results, task).to_csv(temporary, index=False)
     with written(folder / "tables" / "scores.csv") as temporary:
         all_scores(results).to_csv(temporary, index=False)
-    (folder / "tables" / "conventions.csv").unlink(missing_ok=True)
-    if results["conventions"]:
-        with written(folder / "tables" / "conventions.csv") as temporary:
-            pd.DataFrame(results["conventions"]["rows"]).to_csv(temporary, index=False)
+    for name, rows_of in (("conventions", lambda found: pd.DataFrame(found["rows"])), ("ablation", ablation.table)):
+        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
+        if results[name]:
+            with written(folder / "tables" / f"{name}.csv") as temporary:
+                rows_of(results[name]).to_csv(temporary, index=False)
     write_json(folder / "results.json", results)
     return folder
 

@@ -1,0 +1,103 @@
+"""What the experiments beyond the reference's four gain over the run that they change, and what they cost."""
+
+import numpy as np
+import pandas as pd
+
+from labkit import metrics, statistics
+from labkit.evaluation import evaluate
+from labkit.experiment import LOSSES, RUNS, UNNAMED, Experiment
+
+ALPHA = 0.05  # an adjusted p below it: the gain is more than chance
+
+
+def compare(experiments: list[Experiment]) -> dict | None:
+    """All experiments of a preset but the reference's four, each against its base; None where there are no others.
+
+    The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha` and `rows`, in the
+    order of the preset, of each:
+
+    - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a setting each that differs from the base's;
+    - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
+      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`: "higher", "lower" or "none", by that p;
+    - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
+    - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
+    - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
+
+    Runs that are not trained and scored are so first.
+    """
+    runs: dict[str, dict[int, Experiment]] = {}  # by name and seed
+    for run in experiments:
+        runs.setdefault(run.name, {})[run.seed] = run
+    rows = []
+    for name, by_seed in runs.items():
+        base = runs[RUNS[next(iter(by_seed.values())).task, "bce_iou"]]
+        seeds = [seed for seed in by_seed if seed in base]
+        if name not in RUNS.values() and seeds:
+            rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
+    for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
+        row["gain"] |= {"p_adjusted": p, "verdict": _verdict(row["gain"]["mean"], p)}
+    return {"alpha": ALPHA, "rows": rows} if rows else None
+
+
+def table(found: dict) -> pd.DataFrame:
+    """What `compare` found, a row an experiment, for a CSV file."""
+    rows = []
+    for row in found["rows"]:
+        flat = {"experiment": row["name"], "changes": "; ".join(row["changes"]), "seeds": len(row["seeds"])}
+        flat |= {"test_iou": row["iou"]} | {f"gain_{key}": value for key, value in row["gain"].items()}
+        rows.append(flat | {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")})
+    return pd.DataFrame(rows)
+
+
+def changes(base: Experiment, run: Experiment) -> list[str]:
+    """The settings of `run` that are not those of `base`, as texts: "epochs: 20", or the label alone of one switched on.
+
+    One text more says so if the run is told the true lungs.
+    """
+    told = []
+    for knob, field in Experiment.model_fields.items():
+        value = getattr(run, knob)
+        if knob in ("preset", "name", "seed", *UNNAMED) or value == getattr(base, knob):
+            continue
+        label = field.description or knob
+        told.append(label if value is True else f"{label}: {LOSSES.get(str(value), value)}")
+    if run.needs_lungs and not base.needs_lungs:
+        told.append("these lungs are the true ones (an oracle)")
+    return told
+
+
+def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
+    """One row of `compare`: the same seeds of the base and of what changes it."""
+    old, new = ([_outcome(run) for run in each] for each in (base, runs))
+    before, after = (pd.concat([one["films"] for one in each], axis=1) for each in (old, new))
+    before = before.reindex(after.index)
+    in_time = [b["iou"][: max(1, int(a["time"] / b["epoch"]))].max() - a["iou"].max() for a, b in zip(old, new)]
+    return {
+        "name": runs[0].name,
+        "task": runs[0].task,
+        "seeds": [run.seed for run in runs],
+        "changes": changes(base[0], runs[0]),
+        "iou": float(after.mean().mean()),
+        "gain": statistics.paired_difference(before.mean(axis=1).to_numpy(), after.mean(axis=1).to_numpy()),
+        "gains": [float(gain) for gain in after.mean().to_numpy() - before.mean().to_numpy()],
+        "val_gain": float(np.mean([b["iou"].max() - a["iou"].max() for a, b in zip(old, new)])),
+        "val_gain_in_time": float(np.mean(in_time)),
+        "time": sum(one["time"] for one in new) / sum(one["time"] for one in old),
+        "parameters": new[0]["parameters"] / old[0]["parameters"],
+    }
+
+
+def _outcome(run: Experiment) -> dict:
+    """A run's test films' IoU by class and name, its validation IoU epoch by epoch, and what it cost."""
+    parameters = evaluate(run)["parameters"]
+    history, rows = (pd.read_csv(run.folder / name) for name in ("history.csv", "test.csv"))
+    rows = rows[~rows["control"]].set_index(["class", "name"])
+    epoch = float(history["seconds"].min())  # the fastest: other work on the machine only ever slows one down
+    cost = {"epoch": epoch, "time": epoch * len(history), "parameters": parameters}
+    return {"films": metrics.film_iou(rows), "iou": history["iou"]} | cost
+
+
+def _verdict(gain: float | None, p: float | None) -> str:
+    if p is None or gain is None or p >= ALPHA:
+        return "none"
+    return "higher" if gain > 0 else "lower"

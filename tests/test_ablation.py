@@ -1,0 +1,99 @@
+"""What experiments gain over their base, on made-up scores whose answers are known, and as the report tells it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labkit import ablation
+from labkit.experiment import RUNS, load_all
+
+FILMS = 30
+
+
+def outcome(iou, val=(0.1, 0.2, 0.3), seconds=2.0, parameters=1000):
+    """What a run leaves behind: films' IoU in percent, one film without a true mask, and validation IoU by epoch."""
+    films = pd.Series(iou, index=pd.MultiIndex.from_product([["COVID-19"], range(FILMS)], names=["class", "name"]))
+    cost = {"epoch": seconds, "time": seconds * len(val), "parameters": parameters}
+    return {"films": films, "iou": pd.Series(val)} | cost
+
+
+@pytest.fixture
+def compared(monkeypatch, tmp_path):
+    """compare() of the smoke preset with more `experiments`, each (knobs, seeds, outcome by seed)."""
+    smoke = load_all("smoke")
+    base = next(run for run in smoke if run.name == RUNS["infection", "bce_iou"])
+    outcomes = {}
+
+    def compare(more, base_outcomes):
+        outcomes.update({(base.name, seed): one for seed, one in base_outcomes.items()})
+        runs = smoke + [base.model_copy(update={"seed": seed}) for seed in base_outcomes if seed]
+        for name, knobs, by_seed in more:
+            outcomes.update({(name, seed): one for seed, one in by_seed.items()})
+            runs += [base.model_copy(update={"name": name, "seed": seed} | knobs) for seed in by_seed]
+        monkeypatch.setattr(ablation, "_outcome", lambda run: outcomes[run.name, run.seed])
+        return ablation.compare(runs)
+
+    return compare
+
+
+def test_gain_by_hand(compared):
+    plain = np.linspace(0.2, 0.8, FILMS)
+    spread = 0.01 * np.sin(np.arange(FILMS))
+    better = outcome(plain + 0.1 + spread, val=(0.3, 0.4, 0.35, 0.5), seconds=3.0, parameters=1500)
+    found = compared(
+        [
+            ("infection-deeper", {"levels": 4}, {0: better}),
+            ("infection-ema", {"ema": 0.9}, {0: outcome(plain + spread)}),
+        ],
+        {0: outcome(plain)},
+    )
+    deeper, ema = found["rows"]
+    assert deeper["iou"] == pytest.approx((plain + 0.1 + spread).mean())
+    assert deeper["gain"]["mean"] == pytest.approx(0.1 + spread.mean())
+    assert deeper["gains"] == pytest.approx([deeper["gain"]["mean"]])
+    assert 0.09 < deeper["gain"]["low"] < deeper["gain"]["mean"] < deeper["gain"]["high"] < 0.11
+    assert deeper["time"] == pytest.approx(4 * 3 / (3 * 2)) and deeper["parameters"] == 1.5
+    assert deeper["val_gain"] == pytest.approx(0.5 - 0.3)
+    # The base's 6 seconds are two epochs of 3: the best of these is .4.
+    assert deeper["val_gain_in_time"] == pytest.approx(0.4 - 0.3)
+    assert deeper["gain"]["p_adjusted"] == pytest.approx(2 * deeper["gain"]["p"])  # Holm, of two tests
+    assert (deeper["gain"]["verdict"], ema["gain"]["verdict"]) == ("higher", "none")
+    assert deeper["changes"] == ["levels of the network: 4"]
+    table = ablation.table(found).set_index("experiment")
+    assert table.at["infection-deeper", "gain_mean"] == deeper["gain"]["mean"] and len(table) == 2
+
+
+def test_seeds_are_averaged_film_by_film_and_paired(compared):
+    plain = np.linspace(0.2, 0.8, FILMS)
+    by_seed = {0: outcome(plain + 0.2), 5: outcome(plain - 0.3), 7: outcome(plain + 9)}  # the base has no seed 7
+    (row,) = compared([("infection-x", {"loss": "dice"}, by_seed)], {0: outcome(plain), 5: outcome(plain - 0.1)})[
+        "rows"
+    ]
+    assert row["seeds"] == [0, 5] and row["gains"] == pytest.approx([0.2, -0.2])
+    assert row["gain"]["mean"] == pytest.approx(0, abs=1e-12) and row["gain"]["verdict"] == "none"
+    assert row["changes"] == ["loss: Dice"]
+
+
+def test_films_are_paired_by_name_not_by_place(compared):
+    plain = outcome(np.linspace(0.2, 0.8, FILMS))
+    turned = plain | {"films": plain["films"][::-1]}
+    (row,) = compared([("infection-x", {}, {0: turned})], {0: plain})["rows"]
+    assert row["gain"]["mean"] == row["gain"]["low"] == row["gain"]["high"] == 0 and row["gain"]["p"] is None
+
+
+def test_presets_of_the_four_runs_alone_have_no_ablation():
+    assert ablation.compare(load_all("smoke")) is None
+
+
+def test_what_is_changed_is_told():
+    base = next(run for run in load_all("smoke") if run.name == RUNS["infection", "bce_iou"])
+    told = ablation.changes(
+        base, base.model_copy(update={"lung_input": True, "name": "other", "seed": 3, "threads": 1})
+    )
+    assert told == ["the lung mask is a second input", "these lungs are the true ones (an oracle)"]
+    told = ablation.changes(base, base.model_copy(update={"lung_input": True, "lungs": "lung-bce", "epochs": 7}))
+    assert told == [
+        "the lung mask is a second input",
+        "epochs: 7",
+        "run of the preset that finds these lungs (true: told, an oracle): lung-bce",
+    ]
