@@ -7,11 +7,13 @@ Medicine 139 (2021) 105002. The layout, one or two outer folders deep, in any ca
     Infection Segmentation Data/[...]/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/{images,lung masks,infection masks}/
 """
 
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from labkit.errors import LabkitError
 from labkit.files import shown
@@ -83,20 +85,27 @@ def is_phantom(root: Path) -> bool:
     return (root / PHANTOM_MARK).is_file()
 
 
-def read_film(path: Path, notes: list[str] | None = None) -> np.ndarray:
+def read_film(path: Path, notes: list[str] | None = None, sums: dict[Path, bytes] | None = None) -> np.ndarray:
     """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square PNG of 8-bit grey values.
 
     Grey values may be stored as colours (red = green = blue, nothing transparent): that is added to `notes`.
+    The SHA-256 of the file's bytes is put into `sums`: whoever needs it has no need to read the file once more.
     """
-    return _read(path, notes)
+    return _read(path, notes, sums)
 
 
-def read_mask(path: Path, film: np.ndarray, control: bool = False, notes: list[str] | None = None) -> np.ndarray:
-    """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` as for read_film.
+def read_mask(
+    path: Path,
+    film: np.ndarray,
+    control: bool = False,
+    notes: list[str] | None = None,
+    sums: dict[Path, bytes] | None = None,
+) -> np.ndarray:
+    """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` and `sums` as for read_film.
 
     Raises LabkitError unless it fits the film and holds 0 and 255 only, and for a control film unless it is all black.
     """
-    mask = _read(path, notes)
+    mask = _read(path, notes, sums)
     if mask.shape != film.shape:
         raise LabkitError(
             f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same"
@@ -112,10 +121,13 @@ def read_mask(path: Path, film: np.ndarray, control: bool = False, notes: list[s
     return inside.view(np.uint8)
 
 
-def _read(path: Path, notes: list[str] | None = None) -> np.ndarray:
+def _read(path: Path, notes: list[str] | None, sums: dict[Path, bytes] | None) -> np.ndarray:
     # Pillow rather than skimage.io: it tells format, mode and size from the header, before anything large is decoded.
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        content = path.read_bytes()
+        if sums is not None:
+            sums[path] = hashlib.sha256(content).digest()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             if image.width != image.height:
                 size = f"{image.width}x{image.height}"
                 raise LabkitError(f"{shown(path)}: is {size} pixels; films and masks must be square; crop or pad it")
@@ -125,7 +137,8 @@ def _read(path: Path, notes: list[str] | None = None) -> np.ndarray:
                 )
             return np.asarray(image) if image.mode == "L" else _grey(image, path, notes)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({error}); replace or remove it") from None
+        reason = "it does not begin like one" if isinstance(error, UnidentifiedImageError) else error
+        raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({reason}); replace or remove it") from None
 
 
 def _grey(image: Image.Image, path: Path, notes: list[str] | None) -> np.ndarray:

@@ -6,12 +6,14 @@ pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
 
 import hashlib
 import html
+import io
 import json
 import math
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, intact, lock, read_json, resolve, sha256, shown, write_json, written
+from labkit.files import ROOT, intact, lock, read_json, resolve, shown, write_json, written
 
 VERSION = 3  # count up when what a pack holds changes, so that older ones are packed again
 
@@ -90,12 +92,8 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
         about = {"version": None}
     if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
-        fingerprint = _fingerprint(samples)
-        if about["version"] != VERSION or about["fingerprint"] != fingerprint:
-            warnings = samples.attrs["warnings"] + _write(samples, task, size, folder)
-            arrays = sorted(folder.glob("*.npy"))
-            sums = {path.name: sum for path, sum in zip(arrays, in_threads(sha256, arrays), strict=True)}
-            about = {"version": VERSION, "fingerprint": fingerprint, "warnings": warnings, "files": sums}
+        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, _sums(_files(samples))):
+            about = {"version": VERSION, **_write(samples, task, size, folder)}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
             temporary.write_text(stamp)
@@ -114,8 +112,8 @@ def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:
     return Pack(samples, images, masks, lungs, read_json(folder / "pack.json"))
 
 
-def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[str]:
-    """Decode, check and write all films; returns warnings about films that are used but look odd."""
+def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
+    """Decode, check and write all films; returns what pack.json tells, with warnings about films that look odd."""
     shutil.rmtree(folder, ignore_errors=True)
     kinds = ["images", "masks"] + ["lungs"] * (task != "lung")
     shape = (len(samples), size, size)
@@ -124,24 +122,28 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
         arrays = {kind: _Array(folder / f"{kind}.npy", shape) for kind in kinds}
         odd_sizes: list[Path] = []
         notes: list[str] = []
+        read: dict[Path, bytes] = {}  # checksums of the films' files
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
-        def one(row: int) -> None:
-            film = dataset.read_film(images[row], notes)
-            arrays["images"][row] = _resize(film, size, Image.Resampling.BOX)
+        def one(row: int) -> list[np.ndarray]:
+            film = dataset.read_film(images[row], notes, read)
+            pixels = [_resize(film, size, Image.Resampling.BOX)]
             for kind in kinds[1:]:
                 path = masks[row] if kind == "masks" else lungs[row]
                 control = kind == "masks" and controls[row]
-                mask = dataset.read_mask(path, film, control, notes)
-                arrays[kind][row] = _resize(mask, size, Image.Resampling.NEAREST)
+                mask = dataset.read_mask(path, film, control, notes, read)
+                pixels.append(_resize(mask, size, Image.Resampling.NEAREST))
                 if not mask.any() and not control:
                     notes.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(images[row])
+            return pixels
 
         done = in_threads(one, range(len(samples)))
-        list(tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1))
+        for row in tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1):
+            for array, pixels in zip(arrays.values(), row, strict=True):
+                array.append(pixels)
         for array in arrays.values():
             array.file.close()
     except OSError as error:
@@ -150,32 +152,44 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> list[st
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    warnings = sorted(notes)
+    warnings = samples.attrs["warnings"] + sorted(notes)
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
-    return warnings
+    sums = {f"{kind}.npy": array.sum.hexdigest() for kind, array in arrays.items()}
+    return {"fingerprint": _fingerprint(samples, read), "warnings": warnings, "files": sums}
 
 
 class _Array:
-    """A new uint8 array on disk, row by row. Rows are written, which takes half the time of copying into a mapped array."""
+    """A new uint8 array on disk, to be filled row after row. `sum` is the checksum of the file: it need not be read again."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.file = open(path, "wb", buffering=0)
-        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        self.first = self.file.tell()
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        self.file, self.sum = open(path, "wb"), hashlib.sha256()
         # All space is taken at once: a full disk shows now, not in the middle of a row.
-        os.posix_fallocate(self.file.fileno(), 0, self.first + math.prod(shape))
+        os.posix_fallocate(self.file.fileno(), 0, header.tell() + math.prod(shape))
+        self.append(header.getvalue())
 
-    def __setitem__(self, row: int, pixels: np.ndarray) -> None:
-        os.pwrite(self.file.fileno(), pixels.tobytes(), self.first + row * pixels.size)
+    def append(self, pixels: np.ndarray | bytes) -> None:
+        self.file.write(pixels)
+        self.sum.update(pixels)
 
 
 def in_threads(work: Callable, items: Sequence) -> Iterator:
-    """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock."""
+    """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock.
+
+    Threads take four items at a time, for handing over costs too; and they work at most 64 ahead of whoever takes the
+    results, so that these do not pile up in memory.
+    """
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(items), 1000):  # not all at once: an item that waits takes two kilobytes
-            yield from pool.map(work, items[first : first + 1000])
+        ahead: deque[Future] = deque()
+        for first in range(0, len(items), 4):
+            ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + 4]))
+            if len(ahead) == 16:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
 
 
 def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
@@ -198,12 +212,16 @@ def _stamp(samples: pd.DataFrame) -> str:
     return total.hexdigest()
 
 
-def _fingerprint(samples: pd.DataFrame) -> str:
+def _fingerprint(samples: pd.DataFrame, sums: dict[Path, bytes]) -> str:
     """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
-    for digest in in_threads(_sha256, _files(samples)):
-        total.update(digest)
+    for path in _files(samples):
+        total.update(sums[path])
     return total.hexdigest()[:16]
+
+
+def _sums(files: list[Path]) -> dict[Path, bytes]:
+    return dict(zip(files, in_threads(_sha256, files), strict=True))
 
 
 def _sha256(path: Path) -> bytes:

@@ -162,7 +162,7 @@ COLOURED = np.dstack([GREYS, GREYS.T, GREYS])
     ("content", "told"),
     [
         (b"", "cannot be read as a PNG"),
-        (b"not a picture", "cannot be read as a PNG"),
+        (b"not a picture", "cannot be read as a PNG (it does not begin like one)"),
         (COLOURED, "mode RGB with colours"),
         (Image.fromarray(COLOURED).quantize(), "mode P with colours"),
         (np.dstack([GREYS, GREYS]).astype(np.uint8), "mode LA with transparent pixels"),

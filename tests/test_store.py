@@ -1,3 +1,4 @@
+import hashlib
 import re
 import shutil
 
@@ -62,6 +63,26 @@ def test_packed_again_only_when_films_change(home, copy):
 def test_moved_films_have_the_same_fingerprint(home, tree, copy):
     assert store.pack(tree, "lung", 64).about == store.pack(copy, "lung", 64).about
     assert store.folder_of(tree, "lung", 64) != store.folder_of(copy, "lung", 64)
+
+
+def test_fingerprint_and_sums_are_those_of_the_files(home, tree):
+    """Both are taken while films are packed; packs of earlier versions are known by the same fingerprint."""
+    pack = store.pack(tree, "infection", 64)
+    films = hashlib.sha256(pack.samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
+    for kind in ("image", "mask", "lung"):
+        for path in pack.samples[kind]:
+            films.update(hashlib.sha256(path.read_bytes()).digest())
+    assert pack.about["fingerprint"] == films.hexdigest()[:16]
+    arrays = store.folder_of(tree, "infection", 64).glob("*.npy")
+    assert pack.about["files"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in arrays}
+    assert len(pack.about["files"]) == 3
+
+
+def test_threads_do_not_run_ahead_of_who_takes_the_results():
+    begun = []
+    results = store.in_threads(lambda item: begun.append(item) or -item, range(1000))
+    assert next(results) == 0 and len(begun) <= 64
+    assert [0, *results] == [-item for item in range(1000)] and len(begun) == 1000
 
 
 def test_a_bad_file_is_named_and_nothing_is_left(home, copy):
