@@ -48,13 +48,15 @@ def speed(folder: Path) -> None:
     phantom.write_tree(root, films=400)
     samples = dataset.index(root, "lung")
 
-    def decode(row: int):
-        for kind in ("image", "mask"):
-            np.asarray(Image.open(samples.at[row, kind]))
+    pairs = list(zip(samples["image"], samples["mask"], strict=True))
+
+    def decode(pair: tuple[Path, Path]):
+        for path in pair:
+            np.asarray(Image.open(path))
 
     def decode_all():
         with ThreadPoolExecutor() as pool:
-            list(pool.map(decode, range(len(samples))))
+            list(pool.map(decode, pairs))
 
     def pack():
         shutil.rmtree(store.folder_of(root, "lung", 256), ignore_errors=True)
