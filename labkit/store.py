@@ -143,7 +143,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
         done = in_threads(one, range(len(samples)))
         for row in tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1):
             for array, pixels in zip(arrays.values(), row, strict=True):
-                array.append(pixels)
+                array.append(pixels.data)
         for array in arrays.values():
             array.file.close()
     except OSError as error:
@@ -171,7 +171,7 @@ class _Array:
         os.posix_fallocate(self.file.fileno(), 0, header.tell() + math.prod(shape))
         self.append(header.getvalue())
 
-    def append(self, pixels: np.ndarray | bytes) -> None:
+    def append(self, pixels: memoryview | bytes) -> None:
         self.file.write(pixels)
         self.sum.update(pixels)
 
