@@ -2,8 +2,9 @@
 PRESET ?= demo
 DATA ?=
 PROFILE ?=
+GPUS ?= 0
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-export PRESET DATA PROFILE
+export PRESET DATA PROFILE GPUS
 
 .PHONY: help report test bench fuzz lab
 
@@ -13,9 +14,10 @@ help:  ## this list
 	@echo '  PRESET=demo|laptop|paper|smoke   what is run (default: demo); see workflow/presets'
 	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
 	@echo '  PROFILE=workflow/profiles/slurm  where jobs run; without it: on this machine, one at a time'
+	@echo '  GPUS=4                           so many trainings at once on this machine, each on a GPU of its own'
 
 report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html
-	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA" --profile "$$PROFILE"
+	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA" --profile "$$PROFILE" --gpus "$$GPUS"
 
 # Two at a time: many tests wait, or start processes. Threads of one that wait for work must not spin beside the other's.
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks

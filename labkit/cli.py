@@ -48,6 +48,9 @@ def report(
     preset: Annotated[str, typer.Argument(help="A file of workflow/presets: smoke, demo, laptop, paper, …")],
     data: Annotated[str, typer.Option(help="Folder of COVID-QU-Ex, or 'phantom'; the preset's if left out.")] = "",
     profile: Annotated[str, typer.Option(help="Folder that says where jobs run: workflow/profiles/slurm.")] = "",
+    gpus: Annotated[
+        int, typer.Option(min=0, help="GPUs of this machine, with a training on each; 0: one after another.")
+    ] = 0,
 ) -> None:
     """Make a preset's report: train, score, draw and write whatever is missing or out of date.
 
@@ -55,7 +58,7 @@ def report(
     """
     from labkit import workflow
 
-    workflow.report(preset, data, profile)
+    workflow.report(preset, data, profile, gpus)
 
 
 @app.command()

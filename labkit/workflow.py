@@ -8,22 +8,28 @@ import sys
 import time
 from pathlib import Path
 
-from labkit import dataset, store
+from labkit import dataset, gpu, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, load_all, reference_runs
 from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown
 
 
-def report(preset: str, data: str = "", profile: str = "") -> None:
+def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> None:
     """Make the report of a preset: report/build/<preset>/report.pdf and report.html. Raises LabkitError if a step fails.
 
     `profile`: a folder of workflow/profiles, which says where the jobs run; without one, on this machine's cores in turn.
+    `gpus`: so many trainings and evaluations at once, each with a GPU of this machine and its share of the cores.
     """
     start = time.time()
     experiments = load_all(preset, data)
     reference_runs(experiments)  # or an error
     if profile and not (resolve(profile) / "config.yaml").is_file():
         raise LabkitError(f"profile: {shown(resolve(profile))} has no config.yaml; see workflow/profiles")
+    if profile and gpus:
+        raise LabkitError("gpus: is for this machine; with a profile, that says how many a job gets")
+    environment = os.environ | {"PRESET": preset}  # for profiles, which may name runs/$PRESET
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu.visible(gpus)  # each job takes one of these
     # Experiments of a task share their pack: each is looked at once, whatever the number of experiments.
     folder_of = {run.folder: store.folder_of(store.root_of(run), run.task, run.size) for run in experiments}
     shared = {folder_of[run.folder]: run for run in experiments}
@@ -36,18 +42,17 @@ def report(preset: str, data: str = "", profile: str = "") -> None:
         _forget_other_films(run, packs[folder_of[run.folder]])
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     command += ["--profile", str(resolve(profile))] if profile else ["--cores", "all", "--quiet", "all"]
+    command += ["--resources", f"gpu={gpus}"] if gpus else []
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
     # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
-    command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}"]
+    command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}", f"gpus={gpus}"]
     log = ROOT / "runs" / preset / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if profile:
         print(f"jobs run as {shown(resolve(profile))} says; {shown(log)} tells how far they are", flush=True)
     with open(log, "w", encoding="utf-8") as messages:
         # In a group of its own, so that it gets an interrupt from us alone, whether we got it from a terminal or by `kill`.
-        # PRESET is for profiles, which may name runs/$PRESET.
-        environment = os.environ | {"PRESET": preset}
         snakemake = subprocess.Popen(
             command, cwd=ROOT, env=environment, stderr=messages, pass_fds=[held], process_group=0
         )

@@ -25,10 +25,10 @@ def labkit(project, *arguments, **options):
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, **options)
 
 
-def planned(project, preset="smoke") -> dict[str, int]:
+def planned(project, preset="smoke", gpus=0) -> dict[str, int]:
     """The jobs that Snakemake would run now, by rule."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
-    command += ["--dry-run", "--quiet", "rules", "--config", f'preset="{preset}"', 'data=""']
+    command += ["--dry-run", "--quiet", "rules", "--config", f'preset="{preset}"', 'data=""', f"gpus={gpus}"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -81,6 +81,39 @@ def test_a_second_call_does_nothing(project):
     again = labkit(project, "report", "smoke")
     assert again.returncode == 0 and "epoch" not in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def kernels(project) -> list[tuple[str, str]]:
+    """What the kernels that work in the project are told of GPUs and threads, in order."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if where(folder / "cwd") == project and b"ipykernel_launcher" in (folder / "cmdline").read_bytes():
+                told = dict(line.partition("=")[::2] for line in (folder / "environ").read_text().split("\0"))
+                found.append((told["CUDA_VISIBLE_DEVICES"], told["OMP_NUM_THREADS"]))
+        except OSError:  # it has ended
+            continue
+    return sorted(found)
+
+
+def test_trainings_side_by_side_on_gpus_of_their_own(project):
+    """With two GPUs that are not there, on three cores: two trainings at once, each with one thread, the third waits."""
+    assert planned(project, gpus=2) == {}  # what was made without them stays
+    preset = (project / "workflow" / "presets" / "smoke.yml").read_text()
+    (project / "workflow" / "presets" / "gpus.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "3", "--nolock"]
+    command += ["--resources", "gpu=2", "--config", "preset=gpus", "data=", "gpus=2", "--quiet", "all", "--"]
+    command += [f"runs/gpus/{name}/seed0/training.json" for name in EXPERIMENTS[:3]]
+    environment = os.environ | {"PYTHONPATH": str(project), "CUDA_VISIBLE_DEVICES": "5,GPU-6"}
+    report = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True)
+    try:
+        while len(list((project / "runs" / "gpus").glob("*/seed0/history.csv"))) < 2:
+            assert report.poll() is None
+            time.sleep(0.2)
+        assert kernels(project) == [("5", "1"), ("GPU-6", "1")]
+    finally:
+        os.killpg(report.pid, signal.SIGINT)
+        report.wait(timeout=60)
 
 
 def test_seeds_are_runs_of_their_own(project):
