@@ -64,6 +64,28 @@ def test_the_gpus_are_those_that_the_user_lists(monkeypatch):
         gpu.visible(4)
 
 
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_what_snakemake_is_told(home, tree, monkeypatch, gpus):
+    started = {}
+
+    class Snakemake:
+        def __init__(self, command, **options):
+            started.update(options, command=" ".join(command))
+
+        def wait(self):
+            return 1
+
+    monkeypatch.setattr(workflow, "ROOT", home)
+    monkeypatch.setattr(workflow.subprocess, "Popen", Snakemake)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(LabkitError, match="a step of the workflow failed"):
+        workflow.report("smoke", str(tree), gpus=gpus)
+    assert started["env"].get("CUDA_VISIBLE_DEVICES") == ("0,1" if gpus else None)
+    assert ("--resources gpu=2" in started["command"]) == bool(gpus)
+    assert started["command"].endswith(f" gpus={gpus}")
+
+
 def test_a_profile_says_itself_where_jobs_run():
     with pytest.raises(LabkitError, match="gpus: is for this machine"):
         workflow.report("smoke", profile="workflow/profiles/slurm", gpus=2)

@@ -243,6 +243,7 @@ def test_wrong_arguments_get_one_line(project, tmp_path):
     assert "has no folder 'Lung Segmentation Data'" in refused(project, "report", "smoke", "--data", str(tmp_path))
     assert "data/covidqu is not a folder" in refused(project, "report", "laptop")
     assert "profile: nowhere has no config.yaml" in refused(project, "report", "smoke", "--profile", "nowhere")
+    assert "gpus: 999 are asked for, and torch can use" in refused(project, "report", "smoke", "--gpus", "999")
 
 
 def test_a_tree_without_masks(project, tree, tmp_path):
