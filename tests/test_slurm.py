@@ -1,4 +1,4 @@
-"""The jobs of a report on a real SLURM, a cluster of this one machine; two of its trainings are killed."""
+"""The jobs of a report on a real SLURM, a cluster of this one machine, up to its results; two of the trainings are killed."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ import pytest
 from conftest import missing
 
 from labkit.experiment import load
-from labkit.files import ROOT
+from labkit.files import ROOT, read_json
 from labkit.training import fit
 
 PROFILE = "workflow/profiles/slurm"
@@ -76,11 +76,10 @@ def epochs_kept(project: Path, name: str) -> int:
     return len(pd.read_csv(history)) if history.is_file() else 0
 
 
-def job_of(environment: dict, name: str) -> str:
-    """The number of the running job that trains an experiment."""
+def jobs_of(environment: dict, comment: str) -> list[str]:
+    """The numbers of the jobs that wait or run, of a rule or of a training."""
     listed = subprocess.check_output(["squeue", "--noheader", "--format=%i %k"], env=environment, text=True)
-    (job,) = [line.split()[0] for line in listed.splitlines() if line.endswith(f"rule_train_wildcards_{name}_0")]
-    return job
+    return [line.split()[0] for line in listed.splitlines() if line.endswith(f" {comment}")]
 
 
 def kernel_of(job: str) -> int:
@@ -98,7 +97,7 @@ def kill_two(slurm: dict, project: Path, report: subprocess.Popen) -> dict[str, 
         assert report.poll() is None, (project / "said.txt").read_text()
         for name in {"lung-bce", "infection-bce"} - set(killed_after):
             if epochs_kept(project, name) >= 2:
-                job = job_of(slurm, name)
+                (job,) = jobs_of(slurm, f"rule_train_wildcards_{name}_0")
                 if name == "lung-bce":  # its process dies: the job fails, and Snakemake submits another
                     os.kill(kernel_of(job), signal.SIGKILL)
                 else:  # SLURM takes the job off its node, and starts it again
@@ -108,7 +107,7 @@ def kill_two(slurm: dict, project: Path, report: subprocess.Popen) -> dict[str, 
     return killed_after
 
 
-def test_killed_jobs_go_on_from_their_last_epoch(slurm, project, tree, home):
+def test_killed_jobs_go_on_from_their_last_epoch_and_the_rest_follows(slurm, project, tree, home):
     command = [sys.executable, "-m", "labkit", "report", "killed", "--data", str(tree), "--profile", PROFILE]
     with open(project / "said.txt", "w") as said:
         environment = slurm | {"PYTHONPATH": str(project)}
@@ -118,10 +117,10 @@ def test_killed_jobs_go_on_from_their_last_epoch(slurm, project, tree, home):
     runs = project / "runs" / "killed"
     try:
         killed_after = kill_two(slurm, project, report)
-        while not all((runs / name / "seed0" / "training.json").is_file() for name in killed_after):
+        while not jobs_of(slurm, "rule_pages"):  # the step behind evaluations and figures
             assert report.poll() is None, (project / "said.txt").read_text()
             time.sleep(0.5)
-        # Evaluations and figures are jobs like any other: what is left is called off, by Ctrl-C.
+        # What is left is called off, by Ctrl-C.
         report.send_signal(signal.SIGINT)
         assert report.wait(timeout=60) == 1
         assert "labkit: interrupted: finished runs and epochs are kept" in (project / "said.txt").read_text()
@@ -130,7 +129,10 @@ def test_killed_jobs_go_on_from_their_last_epoch(slurm, project, tree, home):
         for pid in faults.members(report.pid):  # after a failure: Snakemake too
             os.kill(pid, signal.SIGKILL)
 
-    assert (project / "report" / "build" / "killed" / "eda.json").is_file()
+    results = read_json(project / "report" / "build" / "killed" / "results.json")
+    assert set(results["runs"]) == {"lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou"}
+    jobs = {rule: len(list(runs.glob(f"slurm_logs/rule_{rule}/**/*.log"))) for rule in ("eda", "evaluate", "figures")}
+    assert jobs == {"eda": 1, "evaluate": 4, "figures": 1}
     assert len(list(runs.glob("slurm_logs/rule_train/lung-bce_0/*.log"))) == 2  # the killed job's, and its successor's
     for name, least in killed_after.items():
         executed = nbformat.read(runs / "notebooks" / f"2_train-{name}-seed0.ipynb", as_version=4)
