@@ -5,6 +5,7 @@ import re
 import shutil
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import torch
 from labkit import boundary, conventions, eda_figures, files, metrics, report, results, statistics, store, style
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
+from labkit.files import ROOT
 
 COUNTS = metrics.count(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))
 FILM_SCORES = [
@@ -554,6 +556,16 @@ def test_section_on_conventions(project):
     assert "What the Reported Score May Mean" not in project()
 
 
+def cell_with(value, key):
+    """What the cell of 4_figures that shows an entry of the results shows, if the entry has this value."""
+    notebook = nbformat.read(ROOT / "notebooks" / "4_figures.ipynb", as_version=4)
+    (source,) = [cell.source for cell in notebook.cells if f'found["{key}"]' in cell.source]
+    *lines, last = source.splitlines()
+    names = {"pd": pd, "found": {key: value}}
+    exec("\n".join(lines), names)
+    return eval(last, names)
+
+
 def test_spread_over_seeds(monkeypatch, project):
     ious = {
         ("infection-bce", 0): 0.5,
@@ -576,6 +588,10 @@ def test_spread_over_seeds(monkeypatch, project):
     assert found["gains"]["infection"]["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2)
     assert found["gains"]["lung"]["iou"]["deviation"] == 0
     assert results.spread(load_all("smoke")) is None
+    table = cell_with(found, "spread")
+    assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
+    assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2)
+    assert cell_with(None, "spread") == "one seed a run: not known"
     text = project(spread=found)
     assert "Each run was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
     assert "2 seeds a run" in text and "One seed a run" not in text
