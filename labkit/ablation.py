@@ -59,7 +59,7 @@ def changes(base: Experiment, run: Experiment) -> list[str]:
         value = getattr(run, knob)
         if knob in ("preset", "name", "seed", *UNNAMED) or value == getattr(base, knob):
             continue
-        label = field.description or knob
+        label = (field.description or knob).split(" (")[0]  # without unit or explanation
         told.append(label if value is True else f"{label}: {LOSSES.get(str(value), value)}")
     if run.needs_lungs and not base.needs_lungs:
         told.append("these lungs are the true ones (an oracle)")

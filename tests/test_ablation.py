@@ -95,5 +95,5 @@ def test_what_is_changed_is_told():
     assert told == [
         "the lung mask is a second input",
         "epochs: 7",
-        "run of the preset that finds these lungs (true: told, an oracle): lung-bce",
+        "run of the preset that finds these lungs: lung-bce",
     ]

@@ -87,7 +87,7 @@ def test_lungs_turn_with_their_film(smoke, monkeypatch):
     rows = pack.rows("Train")[:1]
     train_epoch(state, pack, rows, 1)
     films, masks = (part[0].numpy() for part in seen[0])
-    assert (films[1] == pack.lungs[rows[0]][:, ::-1]).all() and (masks[0] == pack.masks[rows[0]][:, ::-1]).all()
+    assert (masks[1] == pack.lungs[rows[0]][:, ::-1]).all() and (masks[0] == pack.masks[rows[0]][:, ::-1]).all()
     assert (films[0] == pack.images[rows[0]][:, ::-1].astype(np.float32) / 255).all()
 
 

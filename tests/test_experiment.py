@@ -173,6 +173,42 @@ def test_seeds_of_a_preset(tmp_path, monkeypatch):
             load_all("wrong")
 
 
+def test_seeds_of_one_experiment(tmp_path, monkeypatch):
+    """And the runs that it starts from: listed, and with the same seeds."""
+    text = (experiment.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+
+    def preset(extra):
+        (tmp_path / "more.yml").write_text(f"{text}  more: {{task: infection, loss: bce, {extra}}}\n")
+        return [(run.name, run.seed) for run in load_all("more")]
+
+    assert preset("seeds: [2, 0]")[4:] == [("more", 0), ("more", 2)]
+    assert load("more", "more", seed=1).seed == 1  # by hand, any
+    assert ("more", 0) in preset("pretrained: lung-bce") and ("more", 0) in preset("lung_input: true, lungs: lung-bce")
+    for extra, told in (
+        ("seeds: 3", "more: seeds: must be a list, such as .0, 1, 2. .got 3."),
+        ("seeds: [1, 1]", "more: seeds: must differ from each other"),
+        ("pretrained: lung-bse", "more: pretrained: the preset has no experiment 'lung-bse' .did you mean 'lung-bce'"),
+        ("lung_input: true, lungs: x", "more: lungs: the preset has no experiment 'x'$"),
+        ("pretrained: lung-bce, seeds: [0, 1]", "more: pretrained: lung-bce must be run with the same seeds"),
+    ):
+        with pytest.raises(LabkitError, match=told):
+            preset(extra)
+
+
+def test_knobs_that_need_each_other():
+    for knobs, told in (
+        ({"multitask": True}, "multitask: is for the infection task"),
+        ({"lungs": "lung-bce"}, "lungs: needs lung_input or lung_prior"),
+        ({"film_gate": True}, "film_gate: needs multitask and controls"),
+    ):
+        with pytest.raises(LabkitError, match=f"^{told}"):
+            load("smoke", "lung-bce", **knobs)
+    with pytest.raises(LabkitError, match="^film_gate: needs multitask and controls"):
+        load("smoke", "infection-bce", film_gate=True, multitask=True)
+    assert load("smoke", "infection-bce", film_gate=True, multitask=True, controls=True).film_gate
+
+
 def test_an_experiment_prints_itself():
     run = load("smoke", "lung-bce", data="<b>films</b>")
     assert "size=64" in repr(run) and "clip" not in repr(run)  # the report's value

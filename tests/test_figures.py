@@ -179,3 +179,16 @@ def test_save_writes_print_and_screen(tmp_path):
     assert (tmp_path / "bars.pdf").read_bytes().startswith(b"%PDF")
     assert "Pixels inside the mask" in (tmp_path / "bars.svg").read_text()
     assert Image.open(tmp_path / "bars.png").width == round(200 * style.COLUMN)
+
+
+def test_gains_are_sorted_and_chance_is_hollow():
+    def row(name, mean, verdict):
+        gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "verdict": verdict}
+        return {"name": name, "task": "infection", "gain": gain}
+
+    figure = figures.gains([row("worse", -0.02, "lower"), row("better", 0.05, "higher"), row("alike", 0.0, "none")])
+    (panel,) = figure.axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["worse", "alike", "better"]
+    points = [line for line in panel.lines if line.get_marker() == "o"]
+    assert [point.get_markerfacecolor() == "white" for point in points] == [False, True, False]
+    assert panel.get_xlabel()

@@ -7,6 +7,7 @@ from monai.losses import DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
 from labkit import losses, style
 from labkit.errors import LabkitError
 from labkit.experiment import LOSSES, load
+from labkit.model import Heads
 from labkit.training import fit
 
 # Logits of probability 0.5, 0.25, 0.75.
@@ -156,3 +157,13 @@ def test_float32_under_autocast(name):
         half = losses.film_losses(name, 0.5, logits.bfloat16(), truth)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact)  # 1.5 is exact in bf16
+
+
+def test_other_heads_by_hand():
+    """Half the run's loss on the lungs, a tenth of the BCE of "infected or not"."""
+    truth, lungs = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+    truth[0, 0, 1, 1] = 1  # the first film is infected
+    heads = Heads(torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), 3.0), torch.tensor([[2.0], [-1.0]]))
+    run = load("smoke", "infection-bce", multitask=True)
+    expected = [0.5 * math.log1p(math.exp(-3)) + 0.1 * math.log1p(math.exp(-said)) for said in (2, 1)]
+    assert losses.other_heads(heads, truth, lungs, run).tolist() == pytest.approx(expected)

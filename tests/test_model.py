@@ -4,7 +4,16 @@ from torch import nn
 
 from labkit.errors import LabkitError
 from labkit.experiment import load
-from labkit.model import AttentionGate, ResidualBlock, ResidualUNet, network_of, parameter_count
+from labkit.model import (
+    CLOSED,
+    AttentionGate,
+    Finder,
+    MultiTaskUNet,
+    ResidualBlock,
+    ResidualUNet,
+    network_of,
+    parameter_count,
+)
 
 
 def test_parameters_of_the_reference():
@@ -101,3 +110,42 @@ def test_gates_leave_the_other_initial_weights_as_they_are():
         networks.append(network_of(load("smoke", "lung-bce", attention=attention)).state_dict())
     plain, gated = networks
     assert set(plain) < set(gated) and all(torch.equal(plain[name], gated[name]) for name in plain)
+
+
+def test_three_heads_while_it_learns_one_afterwards():
+    network, films = MultiTaskUNet(4, 2, False, 1), torch.rand(3, 1, 16, 16)
+    heads = network(films)
+    assert (heads.infection.shape, heads.lung.shape, heads.film.shape) == ((3, 1, 16, 16), (3, 1, 16, 16), (3, 1))
+    network.eval()
+    features, _ = network.features(films)
+    assert torch.equal(network(films), network.head(features))
+
+
+def test_film_gate_empties_the_films_it_calls_not_infected():
+    torch.manual_seed(0)
+    network, films = MultiTaskUNet(4, 2, False, 1, gate=True).eval(), torch.rand(2, 1, 16, 16)
+    _, deepest = network.features(films)
+    with torch.no_grad():
+        said = network.film_head(deepest.mean((2, 3)))[:, 0]
+        network.film_head.bias -= said.mean()  # one film on either side of 0
+        found = network(films)
+    network.gate = False
+    ungated, closed = network(films), int(said.argmin())
+    assert (found[closed] == CLOSED).all() and torch.equal(found[1 - closed], ungated[1 - closed])
+    assert not (ungated[closed] == CLOSED).any()
+
+
+def test_more_heads_leave_the_other_initial_weights_as_they_are():
+    networks = []
+    for knobs in ({}, {"multitask": True}, {"lung_prior": True, "lungs": "lung-bce"}):
+        torch.manual_seed(0)
+        networks.append(network_of(load("smoke", "infection-bce", **knobs)).state_dict())
+    plain, *others = networks
+    for other in others:
+        assert set(plain) < set(other) and all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+def test_finder_does_not_change():
+    finder = Finder(4, 2, False)
+    assert not finder.train().training and not any(layer.training for layer in finder.modules())
+    assert not any(parameter.requires_grad for parameter in finder.parameters())

@@ -1,11 +1,14 @@
 import pytest
 import torch
 
-from labkit import training
+from labkit import export, runs, store, training
 from labkit.errors import LabkitError
+from labkit.evaluation import evaluate
 from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
+from labkit.model import parameter_count
+from labkit.scoring import films_of, probabilities
 from labkit.training import fit, load_best
 
 
@@ -49,3 +52,37 @@ def test_networks_of_another_form_are_refused(smoke):
 def test_names_that_lead_elsewhere_are_refused(name):
     with pytest.raises(LabkitError, match="^pretrained: "):
         load("smoke", "lung-bce", pretrained=name)
+
+
+def test_second_input_starts_unheard(smoke):
+    """A network that is also given the lungs starts as the lung run's, which was not."""
+    lung = smoke(epochs=1)
+    fit(lung)
+    run = smoke("infection-bce", lung_input=True, pretrained="lung-bce_iou,epochs=1")
+    network, other = training.Trainee(run, device_of(run)).network.eval(), load_best(lung, device_of(run)).eval()
+    films = torch.rand(2, 1, 64, 64)
+    for lungs in (torch.zeros_like(films), torch.ones_like(films)):
+        torch.testing.assert_close(network.features(torch.cat([films, lungs], 1))[0], other.features(films)[0])
+
+
+def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
+    """In training, on augmented films; in scores; on films that come with no lung mask; and in an exported file."""
+    lung, name = smoke(epochs=2), "lung-bce_iou,epochs=2"
+    run = smoke("infection-bce", epochs=1, precision="fp32", lung_input=True, lung_prior=True, lungs=name)
+    with pytest.raises(LabkitError, match="^lungs: there is no finished training in runs/.*epochs=2/seed0; train"):
+        fit(run)
+    fit(lung)
+    seen, device = [], device_of(run)
+    finder = load_best(lung, device).eval()
+    monkeypatch.setattr(training, "films_of", lambda *given: seen.append(films_of(*given)) or seen[-1])
+    summary, network = evaluate(run), load_best(run, device)
+    with torch.inference_mode():
+        assert torch.equal(seen[0][:, 1:], (finder(seen[0][:, :1]) > 0).float()) and seen[0][:, 1:].any()
+    assert all(torch.equal(value, finder.state_dict()[key]) for key, value in network.finder.state_dict().items())
+    assert summary["parameters"] == 2 * parameter_count(finder) + 9 * run.base + run.base  # a second input's weights
+    pack = store.load(run)
+    alone, told = (probabilities(network, pack.images[:3], lungs, run, device) for lungs in (None, pack.lungs[:3]))
+    inside = probabilities(finder, pack.images[:3], None, lung.model_copy(update={"precision": "fp32"}), device) > 0.5
+    assert (alone == told).all() and (alone[~inside] < 1e-8).all() and (alone[inside] > 1e-8).all()
+    checked = export.export(runs.Run(run.folder), run.folder)
+    assert checked["largest_difference"] < 1e-4

@@ -282,7 +282,7 @@ def test_comparisons_pair_the_same_films():
 def project(tmp_path, monkeypatch):
     """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
     shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
-    for name in ("eda_area", "eda_where", *(f"fig{number}" for number in range(1, 8))):
+    for name in ("eda_area", "eda_where", *(f"fig{number}" for number in range(1, 9))):
         style.save(eda_figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
     plt.close("all")
     task = {
@@ -319,6 +319,7 @@ def project(tmp_path, monkeypatch):
         "thresholds": results.THRESHOLDS,
         "comparisons": compared(),
         "conventions": None,
+        "ablation": None,
         "environment": {
             "device": "CPU",
             "threads": "2",
@@ -638,3 +639,39 @@ def test_a_small_preset_from_films_to_results(smoke, tree):
         assert run["test"]["intervals"]["brier"]["mean"] == pytest.approx(run["test"]["calibration"]["image"]["brier"])
     assert found["consistency"]["pooled"] == 0 and found["spread"] is None
     assert results.write(found).joinpath("tables", "scores.csv").is_file()
+
+
+def test_section_on_what_switches_gain(project):
+    def row(name, mean, p, verdict, seeds=(0,)):
+        gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "p_adjusted": p, "verdict": verdict}
+        costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
+        return {
+            "name": name,
+            "seeds": list(seeds),
+            "changes": ["flips: 3"],
+            "iou": 0.5,
+            "gain": gain,
+            "gains": [mean],
+        } | costs
+
+    better, worse = (
+        row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
+        row("infection-worse", -0.03, 0.01, "lower"),
+    )
+    alike = row("lung-alike", 0.001, 0.9, "none")
+    text = project(ablation={"alpha": 0.05, "rows": [better, worse, alike]})
+    assert "Beyond the Reference's Recipe" in text.replace("’", "'")
+    assert "by more than chance ( p &lt; 0.05): infection-better +0.050 ( +0.040 to +0.060 ). A lower one" in text
+    assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
+    assert "Flips: 3 3 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×" in text
+    text = project(ablation={"alpha": 0.05, "rows": [alike, alike]})
+    assert "No experiment has a higher IoU by more than chance" in text and "For all no difference was found" in text
+    assert "A lower one" not in text
+    assert "Recipe" not in project().replace("recipe", "")
+
+
+def test_spread_is_of_the_seeds_that_all_four_runs_have(monkeypatch):
+    monkeypatch.setattr(results, "evaluate", lambda run: {"test": {"iou": 0.1 * run.seed, "mae": 0.1}})
+    once = load_all("smoke")
+    more = [run.model_copy(update={"seed": seed}) for seed in (1, 2) for run in once if seed == 1 or run.task == "lung"]
+    assert results.spread(once + more)["seeds"] == [0, 1] and results.spread(once + more[4:]) is None

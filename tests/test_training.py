@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from labkit import files, phantom, store, training, workflow
+from labkit import files, losses, phantom, store, training, workflow
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
 from labkit.schedule import cosine
-from labkit.scoring import score
+from labkit.scoring import batches, score
 from labkit.training import fit, load_best
 
 
@@ -281,3 +281,15 @@ def test_training_with_controls(smoke):
     history = fit(with_controls)
     assert history["val_loss"].item() == pytest.approx(rows["loss"].mean())
     assert history["iou"].item() == pytest.approx(training.metrics.iou(rows[~rows["control"]]))
+
+
+def test_multitask_learns_lungs_and_films_and_reports_the_infection(smoke):
+    run = smoke("infection-bce", multitask=True, precision="fp32")
+    state, pack = training.Trainee(run, device_of(run)), store.load(run)
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    images, masks = next(batches(pack, pack.rows("Train")[:8], 8, state.device, lungs=True))
+    expected = losses.bce(state.network.train()(images).infection, masks[:, :1])
+    torch.testing.assert_close(state.step(images, masks)[0], expected.detach())
+    for head in ("head", "lung_head", "film_head"):
+        assert not torch.equal(before[f"{head}.weight"], state.network.state_dict()[f"{head}.weight"])
+    assert fit(run.model_copy(update={"epochs": 1}))["train_loss"].item() > 0
