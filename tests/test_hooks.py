@@ -56,6 +56,7 @@ def test_outputs_are_stripped_but_for_cells_tagged_keep_output(project):
         cell.execution_count = count
         if not cell.outputs:
             cell.outputs = [nbformat.v4.new_output("stream", text="as it came out")]
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
     nbformat.write(notebook, path)
     assert path.read_text(encoding="utf-8").count("as it came out") > 3
     git(project, "add", ".")
