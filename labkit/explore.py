@@ -24,6 +24,7 @@ from labkit.dataset import CLASSES, SPLITS
 from labkit.evaluation import evaluate
 from labkit.experiment import Experiment, load_all
 from labkit.hardware import device_of
+from labkit.points import Points
 from labkit.scoring import probabilities
 from labkit.store import Pack
 from labkit.style import CLASS_COLOURS, COLUMN, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, outline, show_film
@@ -213,12 +214,15 @@ def as_html(figure: Figure | None, caption: str) -> HTML:
 
 
 def live(controls: list[ipywidgets.Widget], draw: Callable[[], tuple[Figure | None, str]]) -> None:
-    """Show controls and, below them, the figure and caption that `draw` gives; again whenever a control changes."""
+    """Show controls and, below them, the figure and caption that `draw` gives; again whenever a control changes.
+
+    Points that are among the controls change when a page shows them; what they choose is a slider's value, which changes too.
+    """
     picture = DisplayHandle()
     display(ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"}))
     picture.display(as_html(*draw()))
     for control in controls:
-        control.observe(lambda change: picture.update(as_html(*draw())), names="value")
+        control.observe(lambda change: picture.update(as_html(*draw())), names=["value", "shown"])
 
 
 def browse(readers: dict[str, Reader]) -> None:
@@ -270,8 +274,12 @@ def move_threshold(readers: dict[str, Reader]) -> None:
 
 
 def pick(readers: dict[str, Reader]) -> None:
-    """A test film and its place among all of them by size of the true mask and IoU; from the smallest mask to the largest."""
-    run, film = _run(readers), _film()
+    """A test film and its place among all of them by size of the true mask and IoU; from the smallest mask to the largest.
+
+    A page shows the places as points to click; without one, they are in the picture.
+    """
+    run, film, points = _run(readers), _film(), Points(layout={"width": "100%"})
+    ipywidgets.link((film, "value"), (points, "chosen"))
 
     def draw():
         reader = run.value
@@ -280,9 +288,12 @@ def pick(readers: dict[str, Reader]) -> None:
         row = films.index[film.value - 1]
         this = films.loc[row].to_dict()
         caption = f"{this['name']}: true mask {100 * this['area']:.1f} % of the film, IoU {this['iou']:.3f}"
-        return draw_place(films, row, reader.film(row)), caption
+        if not points.shown:
+            return draw_place(films, row, reader.film(row)), caption
+        points.films = films[["area", "iou", "class", "name"]].to_numpy().tolist()
+        return draw_films([reader.film(row)], ["This film"]), caption
 
-    live([run, film], draw)
+    live([run, film, points], draw)
 
 
 def compare(readers: dict[str, Reader]) -> None:

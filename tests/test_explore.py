@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,38 @@ def test_place_picture():
 def test_names_are_text_not_markup():
     page = explore.as_html(explore.draw_films([film()], ['<b>"x"']), "<script>x</script>").data
     assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in page and 'alt="&lt;b&gt;&quot;x' in page
+
+
+def test_points_choose_a_film_and_follow_slider_and_run(monkeypatch):
+    class Reader:
+        def __init__(self, **columns):
+            self.films = pd.DataFrame(columns | {"split": "Test", "class": "Normal"})
+
+        def film(self, row):
+            return film()
+
+    shown = []
+    monkeypatch.setattr(explore, "display", shown.append)
+    monkeypatch.setattr(explore, "DisplayHandle", lambda: SimpleNamespace(display=shown.append, update=shown.append))
+    readers = {
+        "one": Reader(name=["large", "small", "control"], area=[0.4, 0.1, 0.0], iou=[0.5, 0.75, np.nan]),
+        "other": Reader(name=["only"], area=[0.2], iou=[0.25]),
+    }
+    explore.pick(readers)
+    run, slider, points = shown[0].children
+    # Nothing shows the points yet, so the picture does, and a saved state of the widgets has none that would be beside it.
+    assert "All films, this one circled" in shown[-1].data and "small: true" in shown[-1].data and points.films == []
+    points.shown = True
+    assert 'alt="This film"' in shown[-1].data and len(shown) == 3
+    assert points.films == [[0.1, 0.75, "Normal", "small"], [0.4, 0.5, "Normal", "large"]]
+    points.chosen = 2
+    assert slider.value == 2 and "large: true mask 40.0 %" in shown[-1].data and len(shown) == 4  # drawn once
+    slider.value = 1
+    assert points.chosen == 1 and "small: true" in shown[-1].data
+    slider.value = 2
+    run.index = 1  # has fewer films than the chosen number
+    assert points.films == [[0.2, 0.25, "Normal", "only"]] and points.chosen == slider.value == 1
+    assert "only: true" in shown[-1].data
 
 
 @contextmanager
@@ -239,6 +272,18 @@ def test_the_other_controls(lab):
     expect(view.locator("figcaption")).not_to_have_text(first[0], timeout=60_000)
     area = [float(caption.split("true mask ")[1].split(" %")[0]) for caption in (first[0], settled(view, "true")[0])]
     assert area[0] < area[1]
+    expect(view.locator("figure img")).to_have_attribute("alt", "This film")  # no second scatter below the points
+    points, ring = view.locator("svg circle:has(title)"), view.locator("svg circle:not(:has(title))")
+    points.nth(1).click()
+    settled(view, points.nth(1).locator("title").text_content() + ": true mask")
+    expect(view.locator(".widget-readout")).to_have_text("2")
+    expect(ring).to_have_attribute("cx", points.nth(1).get_attribute("cx"))
+    view.get_by_role("slider").press("Home")
+    assert settled(view, points.first.locator("title").text_content()) == first
+    expect(ring).to_have_attribute("cx", points.first.get_attribute("cx"))
+    assert points.count() == 6
+    view.get_by_label("Run").select_option("infection-bce, seed 0")
+    expect(points).to_have_count(8, timeout=60_000)  # its test films with a lesion; the 8 controls have none to score
 
     view = cell(lab, "compare")
     settled(view, "IoU of lung-bce, seed 0 minus that of lung-bce_iou, seed 0")
@@ -255,6 +300,9 @@ def test_still_pictures_without_widgets(project, browser):
             [sys.executable, "-m", *arguments.split()], cwd=folder, env=environment, capture_output=True, text=True
         )
         assert run.returncode == 0, run.stderr
+    states = json.loads((folder / "out.ipynb").read_text())["metadata"]["widgets"].popitem()[1]["state"].values()
+    # Points in it would be a second scatter beside that of the picture, wherever the state is shown.
+    assert [one["state"]["films"] for one in states if one["model_module"] == "anywidget"] == [[]]
     page = browser.new_page()
     page.route("http*://**", lambda route: route.abort())
     page.goto((folder / "out.html").as_uri())
