@@ -5,7 +5,7 @@ import pandas as pd
 
 from labkit import metrics, statistics
 from labkit.evaluation import evaluate
-from labkit.experiment import LOSSES, RUNS, UNNAMED, Experiment
+from labkit.experiment import RUNS, UNNAMED, Experiment
 
 ALPHA = 0.05  # an adjusted p below it: the gain is more than chance
 
@@ -16,7 +16,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
     The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha` and `rows`, in the
     order of the preset, of each:
 
-    - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a setting each that differs from the base's;
+    - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a knob each that differs from the base's;
     - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
       the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`: "higher", "lower" or "none", by that p;
     - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
@@ -50,20 +50,15 @@ def table(found: dict) -> pd.DataFrame:
 
 
 def changes(base: Experiment, run: Experiment) -> list[str]:
-    """The settings of `run` that are not those of `base`, as texts: "epochs: 20", or the label alone of one switched on.
+    """The knobs of `run` that are not those of `base`: "epochs 20", or the name alone of one switched on.
 
-    One text more says so if the run is told the true lungs.
+    "lungs true (an oracle)" is among them if the run is told the true lungs.
     """
     told = []
-    for knob, field in Experiment.model_fields.items():
-        value = getattr(run, knob)
-        if knob in ("preset", "name", "seed", *UNNAMED) or value == getattr(base, knob):
-            continue
-        label = (field.description or knob).split(" (")[0]  # without unit or explanation
-        told.append(label if value is True else f"{label}: {LOSSES.get(str(value), value)}")
-    if run.needs_lungs and not base.needs_lungs:
-        told.append("these lungs are the true ones (an oracle)")
-    return told
+    for knob, value in run:
+        if knob not in ("preset", "name", "seed", *UNNAMED) and value != getattr(base, knob):
+            told.append(knob if value is True else f"{knob} {value}")
+    return told + ["lungs true (an oracle)"] * (run.needs_lungs and not base.needs_lungs)
 
 
 def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
