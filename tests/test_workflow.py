@@ -112,7 +112,7 @@ def test_trainings_side_by_side_on_gpus_of_their_own(project):
             time.sleep(0.2)
         assert kernels(project) == [("5", "1"), ("GPU-6", "1")]
     finally:
-        os.killpg(report.pid, signal.SIGINT)
+        os.killpg(report.pid, signal.SIGTERM)  # an interrupt is ignored where a shell started us in the background
         report.wait(timeout=60)
 
 
