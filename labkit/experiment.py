@@ -14,6 +14,7 @@ from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
 RUN_NAME = r"^[\w,=.+-]+$"
+OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
     "bce": "BCE",
@@ -148,8 +149,7 @@ class Experiment(Strict):
     @property
     def starts_from(self) -> dict[str, str]:
         """The runs of the same preset and seed whose weights it needs, by the knob that names them."""
-        named = {"pretrained": self.pretrained} if self.pretrained != "none" else {}
-        return named | ({"lungs": self.lungs} if self.finds_lungs else {})
+        return {knob: getattr(self, knob) for knob in OTHER_RUNS if getattr(self, knob) != _default(knob)}
 
     @property
     def folder(self) -> Path:
@@ -212,9 +212,9 @@ class Preset(Strict):
                 raise ValueError(f"{name}: seeds: must be a list, such as [0, 1, 2] (got {seeds!r})")
             if len(set(seeds)) < len(seeds):
                 raise ValueError(f"{name}: seeds: must differ from each other (got {seeds})")
-            for knob, free in (("pretrained", "none"), ("lungs", "true")):
-                other = self.knobs_of(name).get(knob, free)
-                if other == free:
+            for knob in OTHER_RUNS:
+                other = self.knobs_of(name).get(knob, _default(knob))
+                if other == _default(knob):
                     continue
                 if other not in self.experiments:
                     raise ValueError(
