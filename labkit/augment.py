@@ -10,6 +10,7 @@ from labkit.experiment import Experiment
 
 # How far the switches beyond the report go; each is off at the probability 0.
 KNOTS, BEND = 5, 0.05  # an elastic deformation moves 5 x 5 points by up to a twentieth of the film's side each way
+ZOOM, SHIFT = 1.25, 0.1  # largest factor of size, and largest shift each way as a share of the film's side
 CONTRAST, GAMMA = 0.3, 1.5  # largest change of contrast (share) and of gamma (factor)
 NOISE = 0.05  # largest standard deviation of the noise; films lie in [0, 1]
 
@@ -20,8 +21,8 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
     Each film draws for itself: a left-right flip with probability `flip`; a rotation of up to `degrees` either way with
     probability `rotate`; a brightness factor within 1 +- `brightness` with probability `brighten`, cut to [0, 1]. The mask
     gets the same geometry, by the nearest pixel, so that it stays 0 or 1. What a rotation brings in is black. Off unless
-    asked for: an elastic deformation with probability `elastic`, and changes of contrast, gamma and noise, all three, with
-    probability `intensity`.
+    asked for: an elastic deformation with probability `elastic`, another size and place with probability `zoom`, and changes
+    of contrast, gamma and noise, all three, with probability `intensity`.
     `random` is a generator on the CPU: the draws are the same whatever device trains.
     """
     count = len(images)
@@ -43,6 +44,8 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
     # A switch that is off draws no number: what is drawn behind it is then the same as before there was a switch.
     if knobs.elastic:
         _bend(images, masks, knobs.elastic, random)
+    if knobs.zoom:
+        _zoom(images, masks, knobs.zoom, random)
     factors = torch.where(brightened, factors, 1.0).to(device)
     images = (images * factors[:, None, None, None]).clamp(0, 1)
     return _other_intensity(images, knobs.intensity, random) if knobs.intensity else images, masks
@@ -57,6 +60,17 @@ def _bend(images: Tensor, masks: Tensor, chance: float, random: torch.Generator)
         shift = F.interpolate(2 * BEND * knots, images.shape[2:], mode="bicubic", align_corners=True)
         still = _rotation(torch.zeros(len(chosen), device=images.device), images.shape[2:])
         images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], still + shift.permute(0, 2, 3, 1))
+
+
+def _zoom(images: Tensor, masks: Tensor, chance: float, random: torch.Generator) -> None:
+    """Enlarge or shrink films, chosen with that chance, and their masks, and shift them, in place."""
+    chosen = (torch.rand(len(images), generator=random) < chance).nonzero()[:, 0].to(images.device)
+    size, *shift = (torch.rand(3, len(images), generator=random) * 2 - 1).to(images.device)[:, chosen]
+    if len(chosen):
+        # A place in the new film is read from the old one at 1 / factor of its distance from the centre.
+        read, shift = ZOOM**-size, 2 * SHIFT * torch.stack(shift, 1)
+        grid = read[:, None, None, None] * _rotation(torch.zeros_like(read), images.shape[2:]) + shift[:, None, None]
+        images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], grid)
 
 
 def _other_intensity(images: Tensor, chance: float, random: torch.Generator) -> Tensor:

@@ -73,6 +73,7 @@ class Experiment(Strict):
     brighten: float = Field(0.5, ge=0, le=1, description="probability of a change of brightness")
     brightness: float = Field(0.2, ge=0, le=1, description="largest change of brightness (share)")
     elastic: float = Field(0.0, ge=0, le=1, description="probability of an elastic deformation")
+    zoom: float = Field(0.0, ge=0, le=1, description="probability of another size and place")
     intensity: float = Field(0.0, ge=0, le=1, description="probability of other contrast, gamma and noise")
 
     # Training (III-D).

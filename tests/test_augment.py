@@ -38,13 +38,13 @@ def test_flip_is_left_to_right_for_film_and_mask():
 def test_inputs_are_left_alone():
     images, masks = films()
     before = images.clone(), masks.clone()
-    turned(knobs(flip=1.0, rotate=1.0, brighten=1.0, elastic=1.0, intensity=1.0), images, masks)
+    turned(knobs(flip=1.0, rotate=1.0, brighten=1.0, elastic=1.0, zoom=1.0, intensity=1.0), images, masks)
     assert torch.equal(images, before[0]) and torch.equal(masks, before[1])
 
 
 def test_half_the_films_each_film_for_itself():
     images, masks = films(400, 16)
-    for chance in ("flip", "rotate", "brighten", "elastic", "intensity"):
+    for chance in ("flip", "rotate", "brighten", "elastic", "zoom", "intensity"):
         new_images, _ = turned(knobs(**{chance: 0.5}), images, masks)
         changed = (new_images != images).flatten(1).any(1).float().mean()
         assert 0.4 < changed < 0.6
@@ -81,6 +81,31 @@ def test_elastic_is_smooth_and_as_strong_as_it_says():
         assert moved.mean().abs() < 0.01  # either way
 
 
+def test_zoom_moves_film_and_mask_alike():
+    _, masks = films()
+    masks[:, :, 10:54, 10:54] = 1
+    new_images, new_masks = turned(knobs(zoom=1.0), masks.clone(), masks)
+    assert set(new_masks.unique().tolist()) == {0, 1}
+    assert ((new_images > 0.5).float() != new_masks).float().mean() < 0.01
+    assert (new_masks != masks).flatten(1).any(1).all()
+
+
+def test_zoom_sizes_and_shifts_as_far_as_it_says():
+    """A square in the middle: its width tells the size, its centre the shift."""
+    side = 64
+    masks = torch.zeros(400, 1, side, side)
+    masks[:, :, 22:42, 22:42] = 1
+    _, new_masks = turned(knobs(zoom=1.0), masks.clone(), masks)
+    for direction in (2, 3):
+        line = new_masks.amax(direction)[:, 0]
+        width = line.sum(1) / 20
+        centre = (line * torch.arange(side)).sum(1) / line.sum(1) / side - 31.5 / side
+        assert 0.79 < width.min() < 0.85 and 1.2 < width.max() < 1.31  # a fifth less to a quarter more, to half a pixel
+        # A shift is one of the film that is read: in the new film it is as many times larger as that is.
+        assert -0.14 < centre.min() < -0.1 and 0.1 < centre.max() < 0.14
+    assert new_masks.flatten(1).sum(1).min() > 0
+
+
 def test_intensity_changes_contrast_gamma_and_noise_of_the_film_only():
     images, masks = films(200)
     new_images, new_masks = turned(knobs(intensity=1.0), images * 0, masks)
@@ -101,13 +126,13 @@ def test_switches_that_are_off_draw_nothing():
     """What is drawn after augmentation, and so the next batch, is the same as without these switches."""
     images, masks = films()
     after = []
-    for given in ({}, {"elastic": 0.5}, {"intensity": 0.5}):
+    for given in ({}, {"elastic": 0.5}, {"zoom": 0.5}, {"intensity": 0.5}):
         random = torch.Generator().manual_seed(1)
         augment(images, masks, knobs(**given), random)
         after.append(torch.rand(1, generator=random).item())
     reference = torch.Generator().manual_seed(1)
     torch.rand(5 * len(images), generator=reference)  # flip, rotate, brighten, angles, factors
-    assert after[0] == torch.rand(1, generator=reference).item() and len(set(after)) == 3
+    assert after[0] == torch.rand(1, generator=reference).item() and len(set(after)) == 4
 
 
 def test_rotation_stays_within_its_angle():
