@@ -14,14 +14,18 @@ from labkit.experiment import Experiment, load
 from labkit.model import ResidualUNet
 
 
-def interleave(variants: dict[str, Callable[[], object]], rounds: int, warm: int = 1) -> dict[str, np.ndarray]:
+def interleave(
+    variants: dict[str, Callable[[], object]], rounds: int, warm: int = 1, before: Callable[[], object] = lambda: None
+) -> dict[str, np.ndarray]:
     """Seconds of each variant in each round, arrays (rounds,): all variants once a round, in turn forwards and backwards.
 
-    A machine that is slow for a minute is slow for all of them, so the ratios of one round hold. `warm` rounds are not told.
+    A machine that is slow for a minute is slow for all of them, so the ratios of one round hold. `warm` rounds are not told,
+    and `before`, called before each variant, is not timed.
     """
     seconds = {name: [] for name in variants}
     for number in range(warm + rounds):
         for name in list(variants)[:: 1 if number % 2 else -1]:
+            before()
             start = time.perf_counter()
             variants[name]()
             if number >= warm:

@@ -65,10 +65,10 @@ def _bend(images: Tensor, masks: Tensor, chance: float, random: torch.Generator)
 def _zoom(images: Tensor, masks: Tensor, chance: float, random: torch.Generator) -> None:
     """Enlarge or shrink films, chosen with that chance, and their masks, and shift them, in place."""
     chosen = (torch.rand(len(images), generator=random) < chance).nonzero()[:, 0].to(images.device)
-    size, *shift = (torch.rand(3, len(images), generator=random) * 2 - 1).to(images.device)[:, chosen]
+    size, *places = (torch.rand(3, len(images), generator=random) * 2 - 1).to(images.device)[:, chosen]
     if len(chosen):
         # A place in the new film is read from the old one at 1 / factor of its distance from the centre.
-        read, shift = ZOOM**-size, 2 * SHIFT * torch.stack(shift, 1)
+        read, shift = ZOOM**-size, 2 * SHIFT * torch.stack(places, 1)
         grid = read[:, None, None, None] * _rotation(torch.zeros_like(read), images.shape[2:]) + shift[:, None, None]
         images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], grid)
 

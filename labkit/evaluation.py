@@ -8,7 +8,7 @@ from torch import nn
 from labkit import boundary, calibration, metrics, provenance, severity, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import intact, read_json, sha256, write_json, written
+from labkit.files import checksum, intact, read_json, write_json, written
 from labkit.hardware import device_of
 from labkit.model import parameter_count
 from labkit.scoring import film_counts, predictions, probabilities, table
@@ -72,7 +72,7 @@ def evaluate(experiment: Experiment) -> dict:
                 classes=pack.samples.loc[shown, "class"].to_numpy(str),
             )
     names = ("val.csv", "test.csv", "calibration.npz", "samples.npz", "extremes.npz")
-    write_json(path, summary | {"files": {name: sha256(folder / name) for name in names}})
+    write_json(path, summary | {"files": {name: checksum(folder / name) for name in names}})
     return read_json(path)
 
 

@@ -14,6 +14,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, intact, lock, read_json, resolve, shown, write_json, written
+from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, shown, write_json, written
 
-VERSION = 3  # count up when what a pack holds changes, so that older ones are packed again
+VERSION = 4  # count up when what a pack holds changes, so that older ones are packed again
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,10 +117,9 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     """Decode, check and write all films; returns what pack.json tells, with warnings about films that look odd."""
     shutil.rmtree(folder, ignore_errors=True)
     kinds = ["images", "masks"] + ["lungs"] * (task != "lung")
-    shape = (len(samples), size, size)
+    paths, shape = [folder / f"{kind}.npy" for kind in kinds], (len(samples), size, size)
     try:
         folder.mkdir(parents=True)
-        arrays = {kind: _Array(folder / f"{kind}.npy", shape) for kind in kinds}
         odd_sizes: list[Path] = []
         notes: list[str] = []
         read: dict[Path, bytes] = {}  # checksums of the films' files
@@ -140,12 +140,18 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
                 odd_sizes.append(images[row])
             return pixels
 
-        done = in_threads(one, range(len(samples)))
-        for row in tqdm(done, f"packing {task} films at {size}x{size}", len(samples), unit="film", mininterval=1):
-            for array, pixels in zip(arrays.values(), row, strict=True):
-                array.append(pixels.data)
-        for array in arrays.values():
-            array.file.close()
+        def some(rows: range) -> int:
+            for array, pixels in zip(arrays, zip(*map(one, rows)), strict=True):
+                array.write_rows(rows[0], pixels)  # the threads at once, each to rows of its own
+            return len(rows)
+
+        told = f"packing {task} films at {size}x{size}"
+        with ExitStack() as opened, tqdm(None, told, len(samples), unit="film", mininterval=1) as bar:
+            arrays = [opened.enter_context(_Array(path, shape)) for path in paths]
+            # 16 films at a time: one large write is quicker than many small ones.
+            parts = [range(len(samples))[first : first + 16] for first in range(0, len(samples), 16)]
+            for done in in_threads(some, parts, at_once=1):
+                bar.update(done)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LabkitError(f"{shown(folder)}: cannot be written ({error.strerror or error}); free some space") from None
@@ -156,36 +162,37 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
-    sums = {f"{kind}.npy": array.sum.hexdigest() for kind, array in arrays.items()}
+    sums = {path.name: found for path, found in zip(paths, in_threads(checksum, paths, at_once=1), strict=True)}
     return {"fingerprint": _fingerprint(samples, read), "warnings": warnings, "files": sums}
 
 
-class _Array:
-    """A new uint8 array on disk, to be filled row after row. `sum` is the checksum of the file: it need not be read again."""
+class _Array(io.FileIO):
+    """A new uint8 array (N, H, W) on disk, to be filled row by row, in any order."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        self.file, self.sum = open(path, "wb"), hashlib.sha256()
+        super().__init__(path, "w")
+        np.lib.format.write_array_header_1_0(self, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        self.start, self.row = self.tell(), math.prod(shape[1:])
         # All space is taken at once: a full disk shows now, not in the middle of a row.
-        os.posix_fallocate(self.file.fileno(), 0, header.tell() + math.prod(shape))
-        self.append(header.getvalue())
+        os.posix_fallocate(self.fileno(), 0, self.start + math.prod(shape))
 
-    def append(self, pixels: memoryview | bytes) -> None:
-        self.file.write(pixels)
-        self.sum.update(pixels)
+    def write_rows(self, first: int, pixels: Sequence[np.ndarray]) -> None:
+        """Fill rows from `first` on with arrays (H, W)."""
+        rows = [row.data for row in pixels]
+        if os.pwritev(self.fileno(), rows, self.start + first * self.row) < len(rows) * self.row:
+            raise OSError("not all was written")
 
 
-def in_threads(work: Callable, items: Sequence) -> Iterator:
+def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Iterator:
     """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock.
 
-    Threads take four items at a time, for handing over costs too; and they work at most 64 ahead of whoever takes the
-    results, so that these do not pile up in memory.
+    A thread takes `at_once` items at a time, for handing over costs too; and 16 times as many at most are ahead of whoever
+    takes the results, so that these do not pile up in memory.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[Future] = deque()
-        for first in range(0, len(items), 4):
-            ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + 4]))
+        for first in range(0, len(items), at_once):
+            ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + at_once]))
             if len(ahead) == 16:
                 yield from ahead.popleft().result()
         while ahead:

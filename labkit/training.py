@@ -14,7 +14,7 @@ from labkit import checkpoint, code, losses, metrics, parallel, pretraining, pro
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import UNNAMED, Experiment
-from labkit.files import intact, lock, read_json, sha256, shown, write_json, written
+from labkit.files import checksum, intact, lock, read_json, shown, write_json, written
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet, network_of
 from labkit.schedule import scheduler_of
@@ -100,7 +100,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
         raise LabkitError(f"interrupted: {kept}; run the same again to go on") from None
     _write_history(folder, history)
     checkpoint.save(folder / "best.pt", {"network": state.best, "epoch": best_epoch(history)})
-    sums = {name: sha256(folder / name) for name in ("history.csv", "best.pt")}
+    sums = {name: checksum(folder / name) for name in ("history.csv", "best.pt")}
     write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history), "files": sums})
     return pd.DataFrame(history, columns=HISTORY)
 

@@ -94,7 +94,15 @@ def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
     assert pd.read_csv(whole.folder / "history.csv")["lr"].nunique() > 1
 
 
-SWITCHES = {"attention": True, "elastic": 0.5, "zoom": 0.5, "intensity": 0.5, "schedule": "cosine", "warmup": 1, "ema": 0.8}
+SWITCHES = {
+    "attention": True,
+    "elastic": 0.5,
+    "zoom": 0.5,
+    "intensity": 0.5,
+    "schedule": "cosine",
+    "warmup": 1,
+    "ema": 0.8,
+}
 
 
 def test_interrupted_run_with_all_switches_goes_on_bit_for_bit(smoke, monkeypatch):
