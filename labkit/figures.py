@@ -182,7 +182,7 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
 
 
 def gains(rows: list[dict]) -> Figure:
-    """Fig. 8: what each experiment gains in IoU over its base, with its interval; `rows` as ablation.compare gives them.
+    """What each experiment gains in IoU over its base, with its interval; `rows` as ablation.compare gives them.
 
     The largest gain is on top. A filled point: more than chance.
     """

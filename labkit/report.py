@@ -1,11 +1,17 @@
 """report.typ and results.json -> report.pdf and report.html."""
 
+import re
 from pathlib import Path
 
 import typst
 
 from labkit.errors import LabkitError
 from labkit.files import ROOT, shown, written
+
+
+def pictures() -> list[str]:
+    """The names of the pictures that report.typ shows, each a file in figures/<preset>/ once its notebook has run."""
+    return re.findall(r'picture\(figures, "(\w+)"', (ROOT / "report" / "report.typ").read_text(encoding="utf-8"))
 
 
 def render(preset: str, root: Path = ROOT) -> list[Path]:

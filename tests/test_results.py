@@ -282,7 +282,7 @@ def test_comparisons_pair_the_same_films():
 def project(tmp_path, monkeypatch):
     """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
     shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
-    for name in ("eda_area", "eda_where", *(f"fig{number}" for number in range(1, 9))):
+    for name in report.pictures():
         style.save(eda_figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
     plt.close("all")
     task = {

@@ -14,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labkit.report import pictures
+
 EXPERIMENTS = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
 WRITTEN = {"figures": 1, "pages": 1, "report": 1}
 ALL_RUNS = {"train": 4, "evaluate": 4} | WRITTEN
@@ -63,9 +65,11 @@ def test_everything_is_there(project):
     assert int(results["environment"]["threads"]) >= 1 and results["environment"]["commit"]
     for name in ("table1", "table2", "table3", "scores"):
         assert (build / "tables" / f"{name}.csv").is_file()
-    for number in range(1, 8):
+    shown = set(pictures()) - {"gains"}  # of experiments beside the reference's four
+    assert {"eda_area", "eda_where", *(f"fig{number}" for number in range(1, 8))} <= shown
+    for name in shown:
         for ending in ("pdf", "svg", "png"):
-            assert (project / "figures" / "smoke" / f"fig{number}.{ending}").stat().st_size > 1000
+            assert (project / "figures" / "smoke" / f"{name}.{ending}").stat().st_size > 1000
     for name in EXPERIMENTS:
         folder = project / "runs" / "smoke" / name / "seed0"
         wanted = {".lock", "experiment.json", "history.csv", "best.pt", "last.pt", "previous.pt", "training.json"}
