@@ -32,6 +32,17 @@ def curve(films: np.ndarray) -> dict[str, np.ndarray]:
         return {"share": pixels / pixels.sum(), "probability": probability / pixels, "frequency": true / pixels}
 
 
+def iou_by_threshold(films: np.ndarray) -> dict[str, np.ndarray]:
+    """IoU of the pixels whose probability is above each `threshold` between two parts of [0, 1]; arrays (BINS - 1,).
+
+    From films' `bins` (N, BINS, 4); `iou` is the mean over the films with a non-empty truth.
+    """
+    pixels, _, true, _ = films[films[..., SUMS.index("true")].sum(1) > 0].transpose(2, 0, 1)
+    predicted, hits = (part[:, ::-1].cumsum(1)[:, -2::-1] for part in (pixels, true))
+    iou = hits / (predicted + true.sum(1, keepdims=True) - hits)
+    return {"threshold": np.arange(1, BINS) / BINS, "iou": iou.mean(0)}
+
+
 def summarise(films: np.ndarray) -> dict[str, float | None]:
     """Scores of films' `bins` (N, BINS, 4), over all their pixels; None where there is no pixel.
 

@@ -157,6 +157,23 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
     return figure
 
 
+def iou_by_threshold(curves: dict[str, dict[str, dict]]) -> Figure:
+    """Fig. 8: IoU of test films at other thresholds than 0.5, a panel a task.
+
+    `curves`: for each task and loss, calibration.iou_by_threshold.
+    """
+    figure, panels = plt.subplots(1, len(curves), figsize=(COLUMN, 2.2), squeeze=False)
+    for letter, panel, (task, losses) in zip("ab", panels.flat, curves.items()):
+        panel.axvline(0.5, color="0.7", linewidth=0.8, linestyle="--")
+        for loss, curve in losses.items():
+            panel.plot(curve["threshold"], curve["iou"], color=LOSS_COLOURS[loss], label=TITLES[loss])
+        panel.set(title=f"({letter}) {task.capitalize()}", xlabel="Threshold", xlim=(0, 1))
+    panels[0, 0].set_ylabel("IoU, mean of films")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    sns.despine(figure)
+    return figure
+
+
 def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
     """Fig. 7: the worst, the median and the best test film of each (task, loss), with true and predicted outline.
 

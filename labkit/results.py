@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit import ablation, boundary, conventions, dataset, eda, evaluation, metrics, statistics, store
+from labkit import ablation, boundary, calibration, conventions, dataset, eda, evaluation, metrics, statistics, store
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
@@ -39,6 +39,7 @@ def collect(experiments: list[Experiment]) -> dict:
         bins = {region: counts[~known] for region, counts in calibration_bins(chosen[name], "test").items()}
         runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": evaluation.summarise(rows[~known], bins)}
         runs[name]["by_size"] = by_size(rows)
+        runs[name]["threshold"] = other_threshold(chosen[name], runs[name])
     histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons(test_rows)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
@@ -71,6 +72,17 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
     """The scores of single films: those of metrics.film_scores and of boundary.distances."""
     some = rows["truth"] > 0
     return metrics.film_scores(rows).join(rows[list(boundary.COLUMNS)].where(some))
+
+
+def other_threshold(experiment: Experiment, scores: dict) -> dict[str, float]:
+    """The threshold that is `best` on validation films, and what the test IoU gains by it over 0.5; 0 if that is best."""
+    val, test = (
+        calibration.iou_by_threshold(calibration_bins(experiment, split)["image"]) for split in ("val", "test")
+    )
+    place = int(val["iou"].argmax())
+    if val["iou"][place] <= scores["val"]["iou"]:
+        return {"best": 0.5, "gain": 0.0}
+    return {"best": float(val["threshold"][place]), "gain": float(test["iou"][place]) - scores["test"]["iou"]}
 
 
 def by_size(rows: pd.DataFrame) -> list[dict]:

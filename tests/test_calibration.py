@@ -61,3 +61,14 @@ def test_films_and_batches_add_up():
     whole = calibration.bins(logits, truth, torch.ones_like(truth))
     parts = [calibration.bins(logits[i : i + 2], truth[i : i + 2], torch.ones_like(truth[:2])) for i in (4, 0, 2)]
     assert calibration.summarise(np.concatenate(parts)) == pytest.approx(calibration.summarise(whole))
+
+
+def test_iou_by_threshold_is_that_of_the_masks():
+    random = torch.Generator().manual_seed(0)
+    logits, truth = torch.randn(5, 1, 16, 16, generator=random), torch.zeros(5, 1, 16, 16)
+    truth[:4, :, 3:9, 3:9] = 1  # the last film has no mask, and no IoU
+    found = calibration.iou_by_threshold(calibration.bins(logits + truth, truth, torch.ones_like(truth)))
+    for threshold, iou in zip(found["threshold"], found["iou"], strict=True):
+        predicted, true = (logits + truth)[:4].double().sigmoid() > threshold, truth[:4] > 0
+        expected = (predicted & true).flatten(1).sum(1) / (predicted | true).flatten(1).sum(1)
+        assert iou == pytest.approx(expected.mean().item(), rel=1e-6)

@@ -114,6 +114,14 @@ def test_iou_by_size():
     assert [line.get_ydata()[0] for line in panel.lines] == [0.4, 0.8]
 
 
+def test_iou_by_threshold():
+    curve = {"threshold": np.array([0.25, 0.75]), "iou": np.array([0.4, 0.6])}
+    figure = figures.iou_by_threshold({"lung": {"bce": curve, "bce_iou": curve}, "infection": {"bce": curve}})
+    axes_are_named_below(figure)
+    assert [line.get_xydata().tolist() for line in figure.axes[1].lines[1:]] == [[[0.25, 0.4], [0.75, 0.6]]]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["BCE", "BCE + IoU"]
+
+
 def test_extremes():
     images, masks = np.full((3, 16, 16), 90, np.uint8), np.zeros((3, 16, 16), np.uint8)
     masks[:, 4:9, 4:9] = 1
