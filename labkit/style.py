@@ -12,6 +12,7 @@ from labkit.files import written
 
 # Widths are those of an IEEE page, in inches; colours are told apart by colour-blind readers.
 COLUMN, PAGE = 3.5, 7.16
+WIDTH = 1432  # pixels of a PNG: figures of one column too stay sharp when they are enlarged
 COLOURS = sns.color_palette("colorblind")
 CLASS_COLOURS = dict(zip(CLASSES, (COLOURS[3], COLOURS[1], COLOURS[0])))
 TASK_COLOURS = {"lung": COLOURS[0], "infection": COLOURS[3]}
@@ -43,10 +44,10 @@ sns.set_theme(
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as PDF and SVG for print, and as PNG (200 dpi) for screens."""
+    """Write a figure as PDF and SVG for print, and as PNG, WIDTH pixels wide, for screens."""
     for ending, metadata in [("pdf", {"CreationDate": None}), ("svg", {"Date": None}), ("png", {})]:
         with written(Path(folder) / f"{name}.{ending}") as temporary:
-            figure.savefig(temporary, dpi=200, metadata=metadata)
+            figure.savefig(temporary, dpi=WIDTH / figure.get_figwidth(), metadata=metadata)
 
 
 def show_film(panel, image: np.ndarray) -> None:
