@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from labkit import metrics, statistics
+from labkit import statistics
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment
+from labkit.runs import tested
 
 ALPHA = 0.05  # an adjusted p below it: the gain is more than chance
 
@@ -85,11 +86,10 @@ def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
 def _outcome(run: Experiment) -> dict:
     """A run's test films' IoU by class and name, its validation IoU epoch by epoch, and what it cost."""
     parameters = evaluate(run)["parameters"]
-    history, rows = (pd.read_csv(run.folder / name) for name in ("history.csv", "test.csv"))
-    rows = rows[~rows["control"]].set_index(["class", "name"])
+    history = pd.read_csv(run.folder / "history.csv")
     epoch = float(history["seconds"].min())  # the fastest: other work on the machine only ever slows one down
     cost = {"epoch": epoch, "time": epoch * len(history), "parameters": parameters}
-    return {"films": metrics.film_iou(rows), "iou": history["iou"]} | cost
+    return {"films": tested(run.folder), "iou": history["iou"]} | cost
 
 
 def _verdict(gain: float | None, p: float | None) -> str:

@@ -33,6 +33,7 @@ STAGES = {
         "statistics",
         "conventions",
         "ablation",
+        "runs",
         "evaluation",
         *JUDGED,
     ),

@@ -115,7 +115,7 @@ def compare(first: Run, second: Run) -> dict:
         raise LabkitError(
             f"{first.name} finds the {knobs[0]['task']}, {second.name} the {knobs[1]['task']}: not comparable"
         )
-    ious = [metrics.film_iou(_test(run)) for run in (first, second)]
+    ious = [tested(run.folder) for run in (first, second)]
     shared = pd.concat(ious, axis=1, join="inner", keys=["first", "second"])
     difference = statistics.paired_difference(shared["first"].to_numpy(), shared["second"].to_numpy())
     return {
@@ -150,7 +150,7 @@ def compared_text(found: dict) -> str:
     return "\n".join(told)
 
 
-def _test(run: Run) -> pd.DataFrame:
-    """The run's test films, without control films, by class and name."""
-    rows = pd.read_csv(run.folder / "test.csv")
-    return rows[~rows["control"]].set_index(["class", "name"])
+def tested(folder: Path) -> pd.Series:
+    """The IoU of the test films of the run in `folder`, without control films, by class and name."""
+    rows = pd.read_csv(folder / "test.csv")
+    return metrics.film_iou(rows[~rows["control"]].set_index(["class", "name"]))
