@@ -19,6 +19,14 @@ REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# The files that take longest begin first: at the end neither of two workers then waits for the other's long one.
+LONGEST = ("test_slurm.py", "test_workflow.py", "test_page.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # otherwise in the order that they were in
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """For `pytest -n 2`: a file's tests stay together, and those of two files that share a report."""
@@ -29,6 +37,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
             file = nodeid.split("::")[0]
             return "report" if file.endswith(("test_workflow.py", "test_page.py")) else file
 
+    config.option.loadscopereorder = False  # it would begin with the files that have most tests
     return ByFile(config, log)
 
 
