@@ -92,7 +92,9 @@ class Experiment(Strict):
     ema: float = Field(0.0, ge=0, lt=1, description="share that averaged weights keep at a step (0: no averaging)")
 
     # What the trained network is asked.
-    tta: bool = Field(False, description="mean of a film and its mirror image, in validation too")
+    tta: int = Field(
+        1, ge=1, le=4, description="views whose mean is taken: 2 adds the mirror image, 3 and 4 move both by a pixel"
+    )
     lung_prior: bool = Field(False, description="nothing is found outside the lung mask")
     lungs: str = Field(
         "true", pattern=RUN_NAME, description="run of the preset that finds these lungs (true: told, an oracle)"

@@ -45,16 +45,26 @@ def predictions(
 def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
     """The network's logits (B, 1, H, W) of images of that shape, whose lung masks are `lungs`.
 
-    Unless the experiment needs_lungs, these may be (B, 0, H, W). With `tta`, the mean of a film's logits and its mirror
-    image's. Whatever judges a network goes through here, validation during training too: the best epoch is chosen by what
-    is then scored.
+    Unless the experiment needs_lungs, these may be (B, 0, H, W). With `tta`, the mean over that many views of a film: itself,
+    its mirror image, and the two moved by a pixel. Whatever judges a network goes through here, validation during
+    training too: the best epoch is chosen by what is then scored.
     """
     lungs = lungs_of(network, images, lungs, experiment)
     films = films_of(images, lungs, experiment)
-    logits = network(films)
-    if experiment.tta:
-        logits = (logits + network(films.flip(3)).flip(3)) / 2
+    logits = torch.stack([_of_view(network, films, view) for view in range(experiment.tta)]).mean(0)
     return logits.masked_fill(lungs == 0, CLOSED) if experiment.lung_prior else logits
+
+
+def _of_view(network: nn.Module, films: Tensor, view: int) -> Tensor:
+    """Logits of a view of films, laid back onto the films: 0 the films themselves, 1 mirrored, 2 moved, 3 moved and mirrored.
+
+    Which pixels share one when the network halves a film is chance; a pixel down and to the right they are other ones. What
+    leaves the film comes in at the other side.
+    """
+    shift = view // 2
+    seen = films.roll((shift, shift), (2, 3)) if shift else films
+    logits = network(seen.flip(3)).flip(3) if view % 2 else network(seen)
+    return logits.roll((-shift, -shift), (2, 3)) if shift else logits
 
 
 def lungs_of(network: nn.Module, images: Tensor, true: Tensor, experiment: Experiment) -> Tensor:

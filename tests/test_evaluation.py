@@ -20,10 +20,10 @@ from labkit.training import Trainee, fit, load_best, train_epoch
 
 
 def test_symmetric_film_gets_a_symmetric_mask(smoke):
-    """With `tta`; without it, this untrained network tells left from right."""
+    """With two views; with one, this untrained network tells left from right."""
     half = np.random.default_rng(0).integers(0, 256, (1, 64, 32), dtype=np.uint8)
     film, differences = np.concatenate([half, half[:, :, ::-1]], axis=2), []
-    for tta in (False, True):
+    for tta in (1, 2):
         run = smoke(tta=tta, precision="fp32")
         torch.manual_seed(0)
         found = probabilities(network_of(run), film, None, run, torch.device("cpu"))
@@ -33,14 +33,20 @@ def test_symmetric_film_gets_a_symmetric_mask(smoke):
 
 def test_scores_with_tta_are_those_of_the_mean(smoke):
     """The same for scores, Fig. 2, validation and an exported file."""
-    plain, run = smoke(epochs=1), smoke(epochs=1, tta=True)
+    plain, run = smoke(epochs=1), smoke(epochs=1, tta=4)
     summary, history = evaluate(run), fit(run)
     assert summary["val"]["loss"] == history["val_loss"].item() != fit(plain)["val_loss"].item()
     assert fit(plain)["train_loss"].item() == history["train_loss"].item()
     kept, network = np.load(run.folder / "samples.npz"), load_best(run, torch.device("cpu")).eval()
     films = torch.from_numpy(kept["images"])[:, None].float() / 255
     with torch.inference_mode():
-        mean = ((network(films) + network(films.flip(3)).flip(3)) / 2).sigmoid()
+        moved = torch.cat([films[..., -1:], films[..., :-1]], dim=3)
+        moved = torch.cat([moved[..., -1:, :], moved[..., :-1, :]], dim=2)
+        views = [network(films), network(films.flip(3)).flip(3)]
+        for logits in (network(moved), network(moved.flip(3)).flip(3)):
+            logits = torch.cat([logits[..., 1:], logits[..., :1]], dim=3)
+            views.append(torch.cat([logits[..., 1:, :], logits[..., :1, :]], dim=2))
+        mean = (sum(views) / 4).sigmoid()
         torch.testing.assert_close(Probabilities(network, run)(films), mean)
     np.testing.assert_allclose(kept["probabilities"], mean[:, 0].numpy(), atol=0.02)  # bf16, where there is any
 

@@ -650,7 +650,7 @@ def test_section_on_what_switches_gain(project):
         return {
             "name": name,
             "seeds": list(seeds),
-            "changes": ["flips 3", "tta"],
+            "changes": ["flips 3", "tta 2"],
             "iou": 0.5,
             "gain": gain,
             "gains": [mean],
@@ -665,7 +665,7 @@ def test_section_on_what_switches_gain(project):
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert "by more than chance ( p &lt; 0.05): infection-better +0.050 ( +0.040 to +0.060 ). A lower one" in text
     assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
-    assert "flips 3, tta 3 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×" in text
+    assert "flips 3, tta 2 3 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×" in text
     text = project(ablation={"alpha": 0.05, "rows": [alike, alike]})
     assert "No experiment has a higher IoU by more than chance" in text and "For all no difference was found" in text
     assert "A lower one" not in text
