@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from labkit import statistics
+from labkit import metrics, statistics
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment
-from labkit.runs import tested
 
 ALPHA = 0.05  # an adjusted p below it: the gain is more than chance
 
@@ -46,6 +45,7 @@ def table(found: dict) -> pd.DataFrame:
     for row in found["rows"]:
         flat = {"experiment": row["name"], "changes": "; ".join(row["changes"]), "seeds": len(row["seeds"])}
         flat |= {"test_iou": row["iou"]} | {f"gain_{key}": value for key, value in row["gain"].items()}
+        flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
         rows.append(flat | {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")})
     return pd.DataFrame(rows)
 
@@ -87,9 +87,10 @@ def _outcome(run: Experiment) -> dict:
     """A run's test films' IoU by class and name, its validation IoU epoch by epoch, and what it cost."""
     parameters = evaluate(run)["parameters"]
     history = pd.read_csv(run.folder / "history.csv")
+    films = metrics.film_iou(metrics.rows_of(run.folder, "test").set_index(["class", "name"]))
     epoch = float(history["seconds"].min())  # the fastest: other work on the machine only ever slows one down
     cost = {"epoch": epoch, "time": epoch * len(history), "parameters": parameters}
-    return {"films": tested(run.folder), "iou": history["iou"]} | cost
+    return {"films": films, "iou": history["iou"]} | cost
 
 
 def _verdict(gain: float | None, p: float | None) -> str:

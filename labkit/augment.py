@@ -10,7 +10,7 @@ from labkit.experiment import Experiment
 
 # How far the switches beyond the report go; each is off at the probability 0.
 KNOTS, BEND = 5, 0.05  # an elastic deformation moves 5 x 5 points by up to a twentieth of the film's side each way
-ZOOM, SHIFT = 1.25, 0.1  # largest factor of size, and largest shift each way as a share of the film's side
+ZOOM, SHIFT = 1.25, 0.1  # largest factor of size, and largest shift each way as a share of the side of the film read
 CONTRAST, GAMMA = 0.3, 1.5  # largest change of contrast (share) and of gamma (factor)
 NOISE = 0.05  # largest standard deviation of the noise; films lie in [0, 1]
 
@@ -20,7 +20,7 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
 
     Each film draws for itself: a left-right flip with probability `flip`; a rotation of up to `degrees` either way with
     probability `rotate`; a brightness factor within 1 +- `brightness` with probability `brighten`, cut to [0, 1]. The mask
-    gets the same geometry, by the nearest pixel, so that it stays 0 or 1. What a rotation brings in is black. Off unless
+    gets the same geometry, by the nearest pixel, so that it stays 0 or 1. What comes in from outside is black. Off unless
     asked for: an elastic deformation with probability `elastic`, another size and place with probability `zoom`, and changes
     of contrast, gamma and noise, all three, with probability `intensity`.
     `random` is a generator on the CPU: the draws are the same whatever device trains.

@@ -33,7 +33,6 @@ STAGES = {
         "statistics",
         "conventions",
         "ablation",
-        "runs",
         "evaluation",
         *JUDGED,
     ),

@@ -93,7 +93,7 @@ class Experiment(Strict):
 
     # What the trained network is asked.
     tta: int = Field(
-        1, ge=1, le=4, description="views whose mean is taken: 2 adds the mirror image, 3 and 4 move both by a pixel"
+        1, ge=1, le=4, description="views whose mean is taken: the film, its mirror image, and each moved by a pixel"
     )
     lung_prior: bool = Field(False, description="nothing is found outside the lung mask")
     lungs: str = Field(

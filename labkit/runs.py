@@ -115,7 +115,8 @@ def compare(first: Run, second: Run) -> dict:
         raise LabkitError(
             f"{first.name} finds the {knobs[0]['task']}, {second.name} the {knobs[1]['task']}: not comparable"
         )
-    ious = [tested(run.folder) for run in (first, second)]
+    tested = [metrics.rows_of(run.folder, "test").set_index(["class", "name"]) for run in (first, second)]
+    ious = [metrics.film_iou(rows) for rows in tested]
     shared = pd.concat(ious, axis=1, join="inner", keys=["first", "second"])
     difference = statistics.paired_difference(shared["first"].to_numpy(), shared["second"].to_numpy())
     return {
@@ -148,9 +149,3 @@ def compared_text(found: dict) -> str:
         f"{difference['high']:+.3f}, {difference['count']} films): it {words[difference['verdict']]}"
     )
     return "\n".join(told)
-
-
-def tested(folder: Path) -> pd.Series:
-    """The IoU of the test films of the run in `folder`, without control films, by class and name."""
-    rows = pd.read_csv(folder / "test.csv")
-    return metrics.film_iou(rows[~rows["control"]].set_index(["class", "name"]))

@@ -14,7 +14,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,8 +150,11 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
             arrays = [opened.enter_context(_Array(path, shape)) for path in paths]
             # 16 films at a time: one large write is quicker than many small ones.
             parts = [range(len(samples))[first : first + 16] for first in range(0, len(samples), 16)]
-            for done in in_threads(some, parts, at_once=1):
-                bar.update(done)
+            done = opened.enter_context(closing(in_threads(some, parts, at_once=1)))  # no thread outlives the arrays
+            for films in done:
+                bar.update(films)
+        # Of what the disk gives back: a film's place in an array is not known before all are written.
+        sums = {path.name: found for path, found in zip(paths, in_threads(checksum, paths, at_once=1), strict=True)}
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise LabkitError(f"{shown(folder)}: cannot be written ({error.strerror or error}); free some space") from None
@@ -162,7 +165,6 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
-    sums = {path.name: found for path, found in zip(paths, in_threads(checksum, paths, at_once=1), strict=True)}
     return {"fingerprint": _fingerprint(samples, read), "warnings": warnings, "files": sums}
 
 
@@ -174,7 +176,11 @@ class _Array(io.FileIO):
         np.lib.format.write_array_header_1_0(self, {"descr": "|u1", "fortran_order": False, "shape": shape})
         self.start, self.row = self.tell(), math.prod(shape[1:])
         # All space is taken at once: a full disk shows now, not in the middle of a row.
-        os.posix_fallocate(self.fileno(), 0, self.start + math.prod(shape))
+        try:
+            os.posix_fallocate(self.fileno(), 0, self.start + math.prod(shape))
+        except OSError:
+            self.close()
+            raise
 
     def write_rows(self, first: int, pixels: Sequence[np.ndarray]) -> None:
         """Fill rows from `first` on with arrays (H, W)."""
@@ -184,19 +190,22 @@ class _Array(io.FileIO):
 
 
 def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Iterator:
-    """What `work` makes of each item, in order, or its first error. Pillow and hashlib let go of Python's lock.
+    """What `work` makes of each item, in order, or its first error. Pillow, hashlib and zlib let go of Python's lock.
 
     A thread takes `at_once` items at a time, for handing over costs too; and 16 times as many at most are ahead of whoever
     takes the results, so that these do not pile up in memory.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[Future] = deque()
-        for first in range(0, len(items), at_once):
-            ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + at_once]))
-            if len(ahead) == 16:
+        try:
+            for first in range(0, len(items), at_once):
+                ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + at_once]))
+                if len(ahead) == 16:
+                    yield from ahead.popleft().result()
+            while ahead:
                 yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nothing more is begun
 
 
 def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:

@@ -31,7 +31,7 @@ def test_symmetric_film_gets_a_symmetric_mask(smoke):
     assert differences[1] < 1e-6 < 1e-3 < differences[0]
 
 
-def test_scores_with_tta_are_those_of_the_mean(smoke):
+def test_scores_with_tta_are_those_of_the_mean(smoke, tmp_path):
     """The same for scores, Fig. 2, validation and an exported file."""
     plain, run = smoke(epochs=1), smoke(epochs=1, tta=4)
     summary, history = evaluate(run), fit(run)
@@ -48,6 +48,7 @@ def test_scores_with_tta_are_those_of_the_mean(smoke):
             views.append(torch.cat([logits[..., 1:, :], logits[..., :1, :]], dim=2))
         mean = (sum(views) / 4).sigmoid()
         torch.testing.assert_close(Probabilities(network, run)(films), mean)
+    assert export(Run(run.folder), tmp_path)["largest_difference"] < 1e-4
     np.testing.assert_allclose(kept["probabilities"], mean[:, 0].numpy(), atol=0.02)  # bf16, where there is any
 
 

@@ -66,7 +66,7 @@ def test_everything_is_there(project):
     for name in ("table1", "table2", "table3", "scores"):
         assert (build / "tables" / f"{name}.csv").is_file()
     shown = set(pictures()) - {"gains"}  # of experiments beside the reference's four
-    assert {"eda_area", "eda_where", *(f"fig{number}" for number in range(1, 8))} <= shown
+    assert {"eda_area", "eda_where", *(f"fig{number}" for number in range(1, 9))} <= shown
     for name in shown:
         for ending in ("pdf", "svg", "png"):
             assert (project / "figures" / "smoke" / f"{name}.{ending}").stat().st_size > 1000
