@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -189,7 +189,7 @@ class _Array(io.FileIO):
             raise OSError("not all was written")
 
 
-def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Iterator:
+def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Generator:
     """What `work` makes of each item, in order, or its first error. Pillow, hashlib and zlib let go of Python's lock.
 
     A thread takes `at_once` items at a time, for handing over costs too; and 16 times as many at most are ahead of whoever
