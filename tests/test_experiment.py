@@ -5,6 +5,7 @@ import pytest
 from labkit import experiment
 from labkit.errors import LabkitError
 from labkit.experiment import from_notebook, load, load_all, load_preset
+from labkit.files import ROOT
 
 CELL = "# Parameters of this notebook; whatever\npreset = 'smoke'\nexperiment = 'lung-bce'\nseed = 0\nlr = -1\n"
 
@@ -219,3 +220,9 @@ def test_an_experiment_prints_itself():
     assert '<th scope="row">task</th><td>lung</td><td></td>' in table  # the report has both
     assert "&lt;b&gt;films&lt;/b&gt;" in table and "<b>films" not in table
     assert table.count("<tr>") == 1 + len(experiment.Experiment.model_fields)
+
+
+@pytest.mark.parametrize("preset", ["best", "beyond"])
+def test_readme_says_how_many_trainings_a_preset_has(preset):
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| `{preset}`"))
+    assert f"{len(load_all(preset))} trainings" in row
