@@ -279,13 +279,24 @@ def test_comparisons_pair_the_same_films():
     assert infection["p_adjusted"] >= infection["p"]
 
 
+@pytest.fixture(scope="session")
+def figures_made(tmp_path_factory):
+    """A folder with one stand-in under the name of every figure: drawn once, since that takes seconds."""
+    folder = tmp_path_factory.mktemp("figures")
+    names = report.pictures()
+    style.save(eda_figures.pixel_imbalance({"lung": 0.2}), folder, names[0])
+    plt.close("all")
+    for drawn in list(folder.iterdir()):
+        for name in names[1:]:
+            shutil.copy(drawn, drawn.with_stem(name))
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, figures_made):
     """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
     shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
-    for name in report.pictures():
-        style.save(eda_figures.pixel_imbalance({"lung": 0.2}), tmp_path / "figures" / "made", name)
-    plt.close("all")
+    shutil.copytree(figures_made, tmp_path / "figures" / "made")
     task = {
         "films": {split: {"Normal": 3, "All": 3} for split in ("Train", "Val", "Test", "All")},
         "fingerprint": "0123",
