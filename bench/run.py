@@ -44,7 +44,7 @@ def main(names: list[str]) -> None:
 def _sections() -> dict[str, str]:
     """The sections that RESULTS.md has already, by name."""
     text = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
-    return {part.split("\n", 1)[0]: f"## {part}" for part in re.split(r"^## ", text, flags=re.M)[1:]}
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in re.split(r"^## ", text, flags=re.M)[1:]}
 
 
 if __name__ == "__main__":
