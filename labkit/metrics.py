@@ -45,13 +45,13 @@ def count(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
     }
 
 
-# A film's own scores, each NaN where it is not defined.
-
-
 def rows_of(folder: Path, split: str, controls: bool = False) -> pd.DataFrame:
     """The rows that a run keeps in `folder` of the films of "val" or "test", control films only if they are asked for."""
     rows = pd.read_csv(folder / f"{split}.csv")
     return rows[controls | ~rows["control"]]
+
+
+# A film's own scores, each NaN where it is not defined.
 
 
 def film_iou(rows: pd.DataFrame) -> pd.Series:

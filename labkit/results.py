@@ -75,7 +75,7 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def other_threshold(experiment: Experiment, scores: dict) -> dict[str, float]:
-    """Of 0.5 and the fifteenths, the threshold that is `best` on validation films, and what the test IoU gains by it."""
+    """Of 0.5 and the fifteenths, the threshold that is `best` on validation films, and the test IoU's gain by it over 0.5."""
     val, test = (
         calibration.iou_by_threshold(calibration_bins(experiment, split)["image"]) for split in ("val", "test")
     )
