@@ -20,7 +20,7 @@ def resolve(path: str) -> Path:
     return ROOT / Path(path).expanduser()
 
 
-def shown(path: Path) -> str:
+def shown(path: str | Path) -> str:
     """A path as it is shown to people, on one line: relative to the project's root where it lies inside."""
     path = Path(path)
     text = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

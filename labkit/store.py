@@ -7,7 +7,6 @@ pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
 import hashlib
 import html
 import io
-import json
 import math
 import os
 import shutil
@@ -120,9 +119,9 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     paths, shape = [folder / f"{kind}.npy" for kind in kinds], (len(samples), size, size)
     try:
         folder.mkdir(parents=True)
-        odd_sizes: list[Path] = []
+        odd_sizes: list[str] = []
         notes: list[str] = []
-        read: dict[Path, bytes] = {}  # checksums of the films' files
+        read: dict[str, bytes] = {}  # checksums of the films' files
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
@@ -212,7 +211,7 @@ def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
     return array if array.shape[0] == size else np.asarray(Image.fromarray(array).resize((size, size), how))
 
 
-def _files(samples: pd.DataFrame) -> list[Path]:
+def _files(samples: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(path for kind in ("image", "mask", "lung") for path in samples[kind]))
 
 
@@ -224,11 +223,11 @@ def _stamp(samples: pd.DataFrame) -> str:
             stat = os.stat(path)
         except OSError as error:
             raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None
-        total.update(json.dumps([str(path), stat.st_size, stat.st_mtime_ns]).encode())
+        total.update(os.fsencode(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     return total.hexdigest()
 
 
-def _fingerprint(samples: pd.DataFrame, sums: dict[Path, bytes]) -> str:
+def _fingerprint(samples: pd.DataFrame, sums: dict[str, bytes]) -> str:
     """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
     for path in _files(samples):
@@ -236,12 +235,12 @@ def _fingerprint(samples: pd.DataFrame, sums: dict[Path, bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-def _sums(files: list[Path]) -> dict[Path, bytes]:
+def _sums(files: list[str]) -> dict[str, bytes]:
     return dict(zip(files, in_threads(_sha256, files), strict=True))
 
 
-def _sha256(path: Path) -> bytes:
+def _sha256(path: str) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        return hashlib.sha256(Path(path).read_bytes()).digest()
     except OSError as error:
         raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None

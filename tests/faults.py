@@ -153,7 +153,7 @@ def damage(path: Path, choose: random.Random) -> str:
 def damaged_films(count: int, root: Path, choose: random.Random) -> dict[str, int]:
     """Damage a film or mask, pack, and see: an error that names the file, or a pack that holds what the file holds."""
     ended = {"refused": 0, "used": 0}
-    originals = [path for kind in ("image", "mask", "lung") for path in dataset.index(root, "infection")[kind]]
+    originals = [Path(path) for kind in ("image", "mask", "lung") for path in dataset.index(root, "infection")[kind]]
     for _ in range(count):
         path = choose.choice(originals)
         kept = path.read_bytes()
@@ -167,9 +167,9 @@ def damaged_films(count: int, root: Path, choose: random.Random) -> dict[str, in
                 ended["refused"] += 1
                 continue
             if kind == "remove":  # a film without which there are still films
-                assert path.parent.name == "images" and path not in set(pack.samples["image"])
+                assert path.parent.name == "images" and str(path) not in set(pack.samples["image"])
             else:
-                row = pack.samples.index[(pack.samples[["image", "mask", "lung"]] == path).any(axis=1)][0]
+                row = pack.samples.index[(pack.samples[["image", "mask", "lung"]] == str(path)).any(axis=1)][0]
                 held = {"images": pack.images, "lung masks": pack.lungs, "infection masks": pack.masks}[
                     path.parent.name
                 ]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def test_check(home, tree):
 
 def test_check_names_all_bad_files_and_escapes_them(home, tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "copy")
-    paths = dataset.index(copy, "lung")["image"].tolist()[:3]
+    paths = [Path(path) for path in dataset.index(copy, "lung")["image"][:3]]
     paths[0].write_bytes(b"no film")
     Image.new("L", (256, 200)).save(paths[1])
     evil = paths[2].with_name("<script>alert(1)</script>".replace("/", "_") + ".png")

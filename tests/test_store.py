@@ -2,6 +2,7 @@ import hashlib
 import re
 import shutil
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_packed_again_only_when_films_change(home, copy):
     folder = store.folder_of(copy, "lung", 64)
     before = written_at(folder)
     store.pack(copy, "lung", 64)
-    path = dataset.index(copy, "lung").iloc[0]["image"]
+    path = Path(dataset.index(copy, "lung").iloc[0]["image"])
     path.touch()
     assert store.pack(copy, "lung", 64).about["fingerprint"] == fingerprint
     assert written_at(folder) == before
@@ -72,7 +73,7 @@ def test_fingerprint_and_sums_are_those_of_the_files(home, tree):
     films = hashlib.sha256(pack.samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
     for kind in ("image", "mask", "lung"):
         for path in pack.samples[kind]:
-            films.update(hashlib.sha256(path.read_bytes()).digest())
+            films.update(hashlib.sha256(Path(path).read_bytes()).digest())
     assert pack.about["fingerprint"] == films.hexdigest()[:16]
     arrays = store.folder_of(tree, "infection", 64).glob("*.npy")
     assert pack.about["files"] == {path.name: f"{zlib.crc32(path.read_bytes()):08x}" for path in arrays}
@@ -87,7 +88,7 @@ def test_threads_do_not_run_ahead_of_who_takes_the_results():
 
 
 def test_a_bad_file_is_named_and_nothing_is_left(home, copy):
-    path = dataset.index(copy, "lung").iloc[5]["mask"]
+    path = Path(dataset.index(copy, "lung").iloc[5]["mask"])
     path.write_bytes(b"")
     with pytest.raises(LabkitError, match=r"lung masks/.*: cannot be read as a PNG"):
         store.pack(copy, "lung", 64)
@@ -114,7 +115,7 @@ def test_odd_but_usable_films_are_told(home, copy):
     row = dataset.index(copy, "lung").iloc[2]
     for kind in ("image", "mask"):
         Image.open(row[kind]).resize((300, 300), Image.Resampling.NEAREST).save(row[kind])
-    black = dataset.index(copy, "lung").iloc[3]["mask"]
+    black = Path(dataset.index(copy, "lung").iloc[3]["mask"])
     Image.fromarray(np.zeros((256, 256), np.uint8)).save(black)
     warnings = store.pack(copy, "lung", 64).about["warnings"]
     assert len(warnings) == 2
