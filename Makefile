@@ -19,9 +19,10 @@ help:  ## this list
 report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html
 	@.venv/bin/python -m labkit report "$$PRESET" --data "$$DATA" --profile "$$PROFILE" --gpus "$$GPUS"
 
-# Two at a time: many tests wait, or start processes. Threads of one that wait for work must not spin beside the other's.
+# Two at a time, for many tests wait or start processes; and each network with one thread, lest two wait for the same core.
+# The notebooks are run with a thread for each core, as a user's are, and so are tests that say `threads=2`.
 test: .venv/ready  ## all tests: pytest, and nbval over the notebooks
-	@OMP_WAIT_POLICY=passive .venv/bin/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2
 	@.venv/bin/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 bench: .venv/ready  ## measure speed into bench/RESULTS.md (half an hour or more); ONLY='step epoch' names some

@@ -55,7 +55,7 @@ def test_best_checkpoint_is_the_best_epoch(smoke):
 
 
 def test_same_again_bit_for_bit(smoke):
-    run = smoke(epochs=2)
+    run = smoke(epochs=2, threads=2)
     fit(run)
     again = run.model_copy(update={"name": "again"})
     fit(again)
@@ -80,7 +80,7 @@ def interrupt_at(monkeypatch, call):
 
 def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
     # patience 0, so that the scheduler has a state that matters
-    whole = smoke(epochs=5, patience=0, factor=0.3, lr=0.1)
+    whole = smoke(epochs=5, patience=0, factor=0.3, lr=0.1, threads=2)
     fit(whole)
     broken = whole.model_copy(update={"name": "broken"})
     with monkeypatch.context() as patch:
@@ -106,7 +106,7 @@ SWITCHES = {
 
 
 def test_interrupted_run_with_all_switches_goes_on_bit_for_bit(smoke, monkeypatch):
-    whole = smoke(epochs=5, stop_after=4, lr=0.1, **SWITCHES)
+    whole = smoke(epochs=5, stop_after=4, lr=0.1, threads=2, **SWITCHES)
     fit(whole)
     broken = whole.model_copy(update={"name": "broken"})
     with monkeypatch.context() as patch:
