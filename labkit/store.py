@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -92,7 +92,9 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
         about = {"version": None}
     if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
-        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, _sums(_files(samples))):
+        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(
+            samples, in_threads(_sha256, _files(samples))
+        ):
             about = {"version": VERSION, **_write(samples, task, size, folder)}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
@@ -121,11 +123,12 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
         folder.mkdir(parents=True)
         odd_sizes: list[str] = []
         notes: list[str] = []
-        read: dict[str, bytes] = {}  # checksums of the films' files
+        digests = [b""] * len(samples)  # of each film's files, in the order of `kinds`
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
         def one(row: int) -> list[np.ndarray]:
+            read: dict[str, bytes] = {}
             film = dataset.read_film(images[row], notes, read)
             pixels = [_resize(film, size, Image.Resampling.BOX)]
             for kind in kinds[1:]:
@@ -137,6 +140,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
                     notes.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(images[row])
+            digests[row] = b"".join(read.values())
             return pixels
 
         def some(rows: range) -> int:
@@ -164,7 +168,8 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
-    return {"fingerprint": _fingerprint(samples, read), "warnings": warnings, "files": sums}
+    by_kind = (digest[32 * kind : 32 * (kind + 1)] for kind in range(len(kinds)) for digest in digests)
+    return {"fingerprint": _fingerprint(samples, by_kind), "warnings": warnings, "files": sums}
 
 
 class _Array(io.FileIO):
@@ -212,7 +217,9 @@ def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
 
 
 def _files(samples: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(path for kind in ("image", "mask", "lung") for path in samples[kind]))
+    """All files of the films, kind by kind; in the lung task the lungs' masks are the masks."""
+    kinds = ["image", "mask"] + ["lung"] * (samples["task"].iat[0] != "lung")
+    return [path for kind in kinds for path in samples[kind]]
 
 
 def _stamp(samples: pd.DataFrame) -> str:
@@ -227,16 +234,15 @@ def _stamp(samples: pd.DataFrame) -> str:
     return total.hexdigest()
 
 
-def _fingerprint(samples: pd.DataFrame, sums: dict[str, bytes]) -> str:
-    """A hash over what the films are: their place in the table and the bytes of their files, wherever they lie."""
+def _fingerprint(samples: pd.DataFrame, digests: Iterable[bytes]) -> str:
+    """A hash over what the films are: their place in the table and the SHA-256 of their files, wherever these lie.
+
+    The digests are in the order of `_files`.
+    """
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
-    for path in _files(samples):
-        total.update(sums[path])
+    for digest in digests:
+        total.update(digest)
     return total.hexdigest()[:16]
-
-
-def _sums(files: list[str]) -> dict[str, bytes]:
-    return dict(zip(files, in_threads(_sha256, files), strict=True))
 
 
 def _sha256(path: str) -> bytes:
