@@ -218,7 +218,7 @@ def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
 
 def _files(samples: pd.DataFrame) -> list[str]:
     """All files of the films, kind by kind; in the lung task the lungs' masks are the masks."""
-    kinds = ["image", "mask"] + ["lung"] * (samples["task"].iat[0] != "lung")
+    kinds = ["image", "mask"] + ["lung"] * bool(samples["task"].iat[0] != "lung")
     return [path for kind in kinds for path in samples[kind]]
 
 
