@@ -257,7 +257,7 @@ def test_two_trainings_of_one_run_do_not_meet(smoke, capsys):
 
 
 def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):
-    run = smoke(epochs=2)
+    run = smoke(epochs=2, threads=2)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
         with pytest.raises(LabkitError, match="1 of 2 epochs are kept"):
