@@ -86,11 +86,11 @@ def is_phantom(root: Path) -> bool:
     return (root / PHANTOM_MARK).is_file()
 
 
-def read_film(path: str | Path, notes: list[str] | None = None, sums: dict[str, bytes] | None = None) -> np.ndarray:
+def read_film(path: str | Path, notes: list[str] | None = None, sums: list[bytes] | None = None) -> np.ndarray:
     """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square PNG of 8-bit grey values.
 
     Grey values may be stored as colours (red = green = blue, nothing transparent): that is added to `notes`.
-    The SHA-256 of the file's bytes is put into `sums`, by its path: whoever needs it has no need to read the file once more.
+    The SHA-256 of the file's bytes is added to `sums`: whoever needs it has no need to read the file once more.
     """
     return _read(path, notes, sums)
 
@@ -100,7 +100,7 @@ def read_mask(
     film: np.ndarray,
     control: bool = False,
     notes: list[str] | None = None,
-    sums: dict[str, bytes] | None = None,
+    sums: list[bytes] | None = None,
 ) -> np.ndarray:
     """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` and `sums` as for read_film.
 
@@ -122,13 +122,13 @@ def read_mask(
     return inside.view(np.uint8)
 
 
-def _read(path: str | Path, notes: list[str] | None, sums: dict[str, bytes] | None) -> np.ndarray:
+def _read(path: str | Path, notes: list[str] | None, sums: list[bytes] | None) -> np.ndarray:
     # Pillow rather than skimage.io: it tells format, mode and size from the header, before anything large is decoded.
     try:
         with open(path, "rb") as file:
             content = file.read()
         if sums is not None:
-            sums[str(path)] = hashlib.sha256(content).digest()
+            sums.append(hashlib.sha256(content).digest())
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             if image.width != image.height:
                 size = f"{image.width}x{image.height}"
@@ -178,7 +178,8 @@ def _subfolder(folder: Path, name: str) -> Path:
 
 
 def _pngs(folder: Path) -> dict[str, str]:
-    return {name: f"{folder}/{name}" for name in sorted(os.listdir(folder)) if name.casefold().endswith(".png")}
+    names = sorted(os.listdir(folder))
+    return {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
 
 
 def _any_case(files: dict[str, str]) -> dict[str, str]:

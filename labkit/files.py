@@ -79,7 +79,7 @@ def lock(path: Path, holder: str) -> int:
     return descriptor
 
 
-def sha256(path: Path) -> str:
+def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, as hexadecimal digits: tells one content from another."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, shown, write_json, written
+from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, sha256, shown, write_json, written
 
 VERSION = 4  # count up when what a pack holds changes, so that older ones are packed again
 
@@ -85,16 +85,15 @@ def pack(root: Path, task: str, size: int) -> Pack:
 
 
 def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
-    stamp, kept = _stamp(samples), folder / "stamp.txt"
+    files = [path for column in _columns(task) for path in samples[column]]
+    stamp, kept = _stamp(files), folder / "stamp.txt"
     about = read_json(folder / "pack.json", {"version": None})
     if about["version"] == VERSION and not intact(folder / "pack.json"):
         print(f"{shown(folder)}: is damaged; the films are packed again", flush=True)
         about = {"version": None}
     if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
-        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(
-            samples, in_threads(_sha256, _files(samples))
-        ):
+        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, in_threads(_sha256, files)):
             about = {"version": VERSION, **_write(samples, task, size, folder)}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
@@ -117,18 +116,18 @@ def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:
 def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     """Decode, check and write all films; returns what pack.json tells, with warnings about films that look odd."""
     shutil.rmtree(folder, ignore_errors=True)
-    kinds = ["images", "masks"] + ["lungs"] * (task != "lung")
+    kinds = [f"{column}s" for column in _columns(task)]
     paths, shape = [folder / f"{kind}.npy" for kind in kinds], (len(samples), size, size)
     try:
         folder.mkdir(parents=True)
         odd_sizes: list[str] = []
         notes: list[str] = []
-        digests = [b""] * len(samples)  # of each film's files, in the order of `kinds`
+        digests = [b""] * len(samples)  # of each film's files, 32 bytes each, in the order of `kinds`
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
         def one(row: int) -> list[np.ndarray]:
-            read: dict[str, bytes] = {}
+            read: list[bytes] = []
             film = dataset.read_film(images[row], notes, read)
             pixels = [_resize(film, size, Image.Resampling.BOX)]
             for kind in kinds[1:]:
@@ -140,7 +139,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
                     notes.append(f"{shown(path)}: the mask is all black")
             if film.shape[0] != dataset.OFFICIAL_SIDE:
                 odd_sizes.append(images[row])
-            digests[row] = b"".join(read.values())
+            digests[row] = b"".join(read)
             return pixels
 
         def some(rows: range) -> int:
@@ -216,16 +215,15 @@ def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
     return array if array.shape[0] == size else np.asarray(Image.fromarray(array).resize((size, size), how))
 
 
-def _files(samples: pd.DataFrame) -> list[str]:
-    """All files of the films, kind by kind; in the lung task the lungs' masks are the masks."""
-    kinds = ["image", "mask"] + ["lung"] * bool(samples["task"].iat[0] != "lung")
-    return [path for kind in kinds for path in samples[kind]]
+def _columns(task: str) -> list[str]:
+    """The columns of the table whose files a pack is made of; in the lung task the lungs' masks are the masks."""
+    return ["image", "mask"] + ["lung"] * (task != "lung")
 
 
-def _stamp(samples: pd.DataFrame) -> str:
+def _stamp(files: list[str]) -> str:
     """A hash over each file's path, size and time of change: quick, and new whenever a file may have changed."""
     total = hashlib.sha256()
-    for path in _files(samples):
+    for path in files:
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -237,7 +235,7 @@ def _stamp(samples: pd.DataFrame) -> str:
 def _fingerprint(samples: pd.DataFrame, digests: Iterable[bytes]) -> str:
     """A hash over what the films are: their place in the table and the SHA-256 of their files, wherever these lie.
 
-    The digests are in the order of `_files`.
+    The digests come column by column, in the order of `_columns`.
     """
     total = hashlib.sha256(samples[["task", "split", "class", "name"]].to_csv(index=False).encode())
     for digest in digests:
@@ -247,6 +245,6 @@ def _fingerprint(samples: pd.DataFrame, digests: Iterable[bytes]) -> str:
 
 def _sha256(path: str) -> bytes:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        return bytes.fromhex(sha256(path))
     except OSError as error:
         raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None

@@ -79,6 +79,11 @@ def test_any_case_of_names(copy):
     assert all(row.name.swapcase() == Path(row.mask).name for row in table.itertuples(index=False))
 
 
+def test_a_hidden_file_called_png_is_no_film(copy):
+    first(copy).with_name(".png").write_bytes(b"no film")
+    assert len(dataset.index(copy, "lung")) == 18
+
+
 def test_class_is_the_folder_not_the_name(copy):
     path = first(copy)
     path.rename(path.with_name("Non_COVID (7).png"))
