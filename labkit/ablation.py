@@ -18,7 +18,8 @@ def compare(experiments: list[Experiment]) -> dict | None:
 
     - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a knob each that differs from the base's;
     - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
-      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`: "higher", "lower" or "none", by that p;
+      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`: "higher" or "lower" where both that p and
+      the interval say so, else "none";
     - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
     - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
     - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
@@ -35,7 +36,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
         if name not in RUNS.values() and seeds:
             rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
-        row["gain"] |= {"p_adjusted": p, "verdict": _verdict(row["gain"]["mean"], p)}
+        row["gain"] |= {"p_adjusted": p, "verdict": _verdict(row["gain"], p)}
     return {"alpha": ALPHA, "rows": rows} if rows else None
 
 
@@ -93,7 +94,6 @@ def _outcome(run: Experiment) -> dict:
     return {"films": films, "iou": history["iou"]} | cost
 
 
-def _verdict(gain: float | None, p: float | None) -> str:
-    if p is None or gain is None or p >= ALPHA:
-        return "none"
-    return "higher" if gain > 0 else "lower"
+def _verdict(gain: dict, p: float | None) -> str:
+    """p is of a test of ranks: it may be small where most films lose a little and a few win so much that the mean rises."""
+    return "none" if p is None or p >= ALPHA else statistics.verdict(gain)

@@ -49,15 +49,16 @@ def summarise(films: np.ndarray) -> dict[str, float | None]:
     `ece`, the expected calibration error: the mean distance of a pixel's probability from the frequency of its part,
     taken part by part (Naeini et al., AAAI 2015; of the probability of the mask, as for any binary outcome). `brier`: the
     mean squared error of the probability (Brier, Monthly Weather Review 78, 1950). Both in [0, 1]. `excess`: the mean
-    probability minus the true share among pixels called inside (the parts from 0.5 on); over-confident if above 0.
+    probability minus the true share of the pixels in the parts above the middle one, which holds 0.5: those with a
+    probability of 8/15 or more; over-confident if above 0.
     """
     pixels, probability, true, squared = films.sum(0).T
     if not pixels.sum():
         return {"ece": None, "brier": None, "excess": None}
-    inside = np.arange(BINS) >= BINS / 2  # BINS is odd: the part that holds 0.5 is left out
-    called = pixels[inside].sum()
+    above = np.arange(BINS) > BINS // 2
+    called = pixels[above].sum()
     return {
         "ece": float(np.abs(probability - true).sum() / pixels.sum()),
         "brier": float(squared.sum() / pixels.sum()),
-        "excess": float((probability - true)[inside].sum() / called) if called else None,
+        "excess": float((probability - true)[above].sum() / called) if called else None,
     }

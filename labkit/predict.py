@@ -204,7 +204,9 @@ def write(predictor: Predictor, paths: list[Path], folder: Path) -> tuple[pd.Dat
         except LabkitError as error:
             refused.append(str(error))
             continue
-        name = path.stem if path.stem not in names else f"{path.stem}-{number}"  # folders may hold films of one name
+        name = path.stem
+        while name in names:  # folders may hold films of one name
+            name += f"-{number}"
         names.add(name)
         _save(film.mask.astype(np.uint8) * 255, folder / f"{name}-mask.png")
         row, outlined = film.row(), overlay(film)

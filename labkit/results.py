@@ -21,6 +21,7 @@ THRESHOLDS = {
     "rising_iou": 0.005,  # from one fifth of the epochs to the next, in the mean
     "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
     "mostly_empty": 0.5,  # of the predictions
+    "enough_films": statistics.ENOUGH,
 }
 
 

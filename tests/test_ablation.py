@@ -63,6 +63,16 @@ def test_gain_by_hand(compared):
     assert table.at["infection-deeper", "gain_mean"] == deeper["gain"]["mean"] and len(table) == 2
 
 
+def test_no_verdict_where_mean_and_ranks_disagree(compared):
+    plain = np.linspace(0.2, 0.8, FILMS)
+    change = np.linspace(-0.012, -0.010, FILMS)  # a little worse for most films,
+    change[:4] = 0.15, 0.16, 0.18, 0.20  # and much better for a few
+    (row,) = compared([("infection-x", {}, {0: outcome(plain + change)})], {0: outcome(plain)})["rows"]
+    gain = row["gain"]
+    assert gain["mean"] > 0 > gain["median"] and gain["p_adjusted"] < ablation.ALPHA and gain["low"] < 0 < gain["high"]
+    assert gain["verdict"] == "none"
+
+
 def test_seeds_are_averaged_film_by_film_and_paired(compared):
     plain = np.linspace(0.2, 0.8, FILMS)
     by_seed = {0: outcome(plain + 0.2), 5: outcome(plain - 0.3), 7: outcome(plain + 9)}  # the base has no seed 7

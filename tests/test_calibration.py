@@ -21,6 +21,8 @@ def test_by_hand():
     assert found["ece"] == pytest.approx((4 * 0.15 + 2 * 0.1) / 6, abs=1e-6)
     assert found["brier"] == pytest.approx((3 * 0.01 + 0.81 + 2 * 0.01) / 6, abs=1e-6)
     assert found["excess"] == pytest.approx(0.15, abs=1e-6)
+    # The part of [0, 1] that holds .5 is left out: of .52 and .9 only the latter counts.
+    assert calibration.summarise(counted([[0.52, 0.9]], [[0, 1]]))["excess"] == pytest.approx(-0.1, abs=1e-6)
     curve = calibration.curve(films)
     assert curve["frequency"][13] == pytest.approx(0.75) and curve["share"][13] == pytest.approx(4 / 6)
     assert np.isnan(curve["probability"][5]) and curve["share"].sum() == pytest.approx(1)

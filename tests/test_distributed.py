@@ -89,7 +89,7 @@ def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
     while not (broken / "history.csv").is_file():
         assert process.poll() is None, (project / "said.txt").read_text()
         time.sleep(0.02)
-    workers = subprocess.check_output(["pgrep", "--parent", str(process.pid)], text=True).split()
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
     assert process.wait(timeout=60) == 1
     assert not (broken / "training.json").exists()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,9 +90,17 @@ def test_the_page(films):
 
 
 def test_the_report_finds_preset_and_films(films):
-    """Making it would take minutes: what make would run, and a preset with the page's line in it."""
+    """Making it would take minutes: that make knows the command, its preset and films, and a preset with the page's line."""
     told = follow(films, REPORT.replace("make", "make --dry-run --old-file=.venv/ready"))
     assert told.returncode == 0 and "labkit report" in told.stdout
+    ((preset, data),) = re.findall(r"PRESET=(\S+) DATA=(\S+)", REPORT)
+    if not (films.attrs["root"] / data).is_dir():
+        follow(films, LOOK)
+    follow(films, COPY)
+    code = "import sys; from labkit import dataset, experiment, store\nfor run in experiment.load_all(*sys.argv[1:]):\n"
+    code += "    print(len(dataset.index(store.root_of(run), run.task)))"
+    found = follow(films, shlex.join([sys.executable, "-c", code, preset, data]))
+    assert found.stdout.split() == ["20"] * 4, found.stderr
     (line,) = re.findall(r"`(collection: [^`]+)`", PAGE)
     preset = ROOT / "workflow" / "presets" / "laptop.yml"
     assert Preset(**yaml.safe_load(preset.read_text() + line)).collection == "our hospital"
@@ -111,6 +120,14 @@ def test_what_does_not_fit_is_told(films, tmp_path, damage, told):
     damage(own)
     run = subprocess.run([sys.executable, "-c", SORT], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode != 0 and told in run.stderr.splitlines()[-1]
+
+
+def test_films_are_not_sorted_twice(films, tmp_path):
+    shutil.copytree(films.attrs["root"] / "own", tmp_path / "own")
+    first, again = (
+        subprocess.run([sys.executable, "-c", SORT], cwd=tmp_path, capture_output=True, text=True) for _ in "ab"
+    )
+    assert first.returncode == 0 and again.returncode == 1 and "data/mylab: is there already" in again.stderr
 
 
 def test_lung_masks_only(films, tmp_path):

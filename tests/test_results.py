@@ -569,6 +569,13 @@ def test_section_on_conventions(project):
     )
     assert "no convention tried here fits" in project(conventions=far)
     assert "What the Reported Score May Mean" not in project()
+    # Films of one's own may have any number of controls, and are no sample of the reference's.
+    assert "one for each COVID-19 film. Table" in text
+    own = project(conventions=found, collection="our hospital")
+    assert "one for each COVID-19 film. Table" not in own
+    assert (
+        "These are films of our hospital: the table shows how far a convention moves a score, and says nothing" in own
+    )
 
 
 def cell_with(value, key):
@@ -608,9 +615,10 @@ def test_spread_over_seeds(monkeypatch, project):
     assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2)
     assert cell_with(None, "spread") == "one seed a run: not known"
     text = project(spread=found)
-    assert "Each run was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
-    assert "2 seeds a run" in text and "One seed for each" not in text
-    assert "One seed for each" in project() and "Spread Between Trainings" not in project()
+    assert "Each of the four runs was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
+    assert "2 seeds a run" in text and "of one seed each" not in text and "means over seeds" not in text
+    assert "With the same seed, BCE+IoU minus BCE is 0.000 ± 0.000 (from 0.000 to 0.000 ) on lungs and +0.120" in text
+    assert "of one seed each" in project() and "Spread Between Trainings" not in project()
 
 
 def test_thirds_by_size():
@@ -675,15 +683,22 @@ def test_section_on_what_switches_gain(project):
     alike = row("lung-alike", 0.001, 0.9, "none")
     text = project(ablation={"alpha": 0.05, "rows": [better, worse, alike]})
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
-    assert "by more than chance ( p &lt; 0.05): infection-better +0.050 ( +0.040 to +0.060 ). A lower one" in text
+    assert (
+        "more than chance ( p &lt; 0.05, and an interval above 0): infection-better +0.050 ( +0.040 to +0.060 ). A lower one"
+        in text
+    )
     assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
     assert (
         "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
         in text
     )
     text = project(ablation={"alpha": 0.05, "rows": [alike, alike]})
-    assert "No experiment has a higher IoU by more than chance" in text and "For all no difference was found" in text
+    assert (
+        "No experiment has a higher IoU by more than chance" in text
+        and "For all of them no difference was found" in text
+    )
     assert "A lower one" not in text
+    assert "For it no difference was found" in project(ablation={"alpha": 0.05, "rows": [alike]})
     assert "Recipe" not in project().replace("recipe", "")
     # A table too long for a page with other things on it goes to the end.
     for count, place in ((12, "Table IV:"), (40, "Table VII:")):

@@ -22,7 +22,7 @@ def test_interval_of_few_or_equal_values():
 
 
 def test_coverage_of_the_interval():
-    """Of 200 samples of 60 skewed values, about 95 % of the intervals hold the true mean; 91 to 98 % is 3 sigma."""
+    """Of 200 samples of 60 skewed values, about 95 % of the intervals hold the true mean; 90 to 99 % is about 3 sigma."""
     draws = stats.beta(5, 2).rvs((200, 60), random_state=3)
     intervals = [statistics.mean_interval(values) for values in draws]
     held = np.mean([one["low"] <= 5 / 7 <= one["high"] for one in intervals])
