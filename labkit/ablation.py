@@ -33,7 +33,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
     for name, by_seed in runs.items():
         base = runs[RUNS[next(iter(by_seed.values())).task, "bce_iou"]]
         seeds = [seed for seed in by_seed if seed in base]
-        if name not in RUNS.values() and seeds:
+        if name not in RUNS.values():
             rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
         row["gain"] |= {"p_adjusted": p, "verdict": _verdict(row["gain"], p)}

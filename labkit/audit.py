@@ -1,6 +1,7 @@
 """What may be wrong with a data set: films missing, films that stand in it twice, odd masks, and what gives a class away."""
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -118,10 +119,22 @@ def shortcuts(pack: Pack) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def summarise(pack: Pack, pairs: pd.DataFrame | None = None, odd: pd.DataFrame | None = None) -> dict:
-    """What the report says of a task's audit, control films included; `duplicates` and `odd_masks` if they are at hand."""
-    pairs = duplicates(pack) if pairs is None else pairs
-    odd = odd_masks(pack) if odd is None else odd
+class Findings(NamedTuple):
+    """The tables of an audit, each as the function of its name gives it."""
+
+    duplicates: pd.DataFrame
+    odd_masks: pd.DataFrame
+    shortcuts: pd.DataFrame
+
+
+def look(pack: Pack) -> Findings:
+    """Audit a task's films, control films included."""
+    return Findings(duplicates(pack), odd_masks(pack), shortcuts(pack))
+
+
+def summarise(pack: Pack, findings: Findings) -> dict:
+    """What the report says of a task's audit."""
+    pairs, odd, tell_tales = findings
     return {
         "films": len(pack.images),
         "pairs": len(pairs),
@@ -132,7 +145,7 @@ def summarise(pack: Pack, pairs: pd.DataFrame | None = None, odd: pd.DataFrame |
         "official": int(missing(pack)["official"].sum() // 2),  # each film stands in a split and in a class
         "shortcuts": {
             category: {key: None if np.isnan(value) else value for key, value in row.items()}
-            for category, row in shortcuts(pack).to_dict("index").items()
+            for category, row in tell_tales.to_dict("index").items()
         },
     }
 

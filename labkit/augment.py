@@ -16,7 +16,7 @@ NOISE = 0.05  # largest standard deviation of the noise; films lie in [0, 1]
 
 
 def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip, rotate and brighten films at random; images (B, 1, H, W) in [0, 1] and masks, 0 or 1, of the same shape.
+    """Flip, rotate and brighten films at random; images (B, 1, H, W) in [0, 1] and masks (B, K, H, W), 0 or 1.
 
     Each film draws for itself: a left-right flip with probability `flip`; a rotation of up to `degrees` either way with
     probability `rotate`; a brightness factor within 1 +- `brightness` with probability `brighten`, cut to [0, 1]. The mask

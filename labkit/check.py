@@ -55,8 +55,8 @@ def _check_task(root: Path, task: str) -> Checked:
         pack = store.pack(root, task, dataset.OFFICIAL_SIDE)
     except LabkitError as error:  # the first that is wrong
         return Checked(task, _unusable(samples) or [str(error)])
-    pairs, odd = audit.duplicates(pack), audit.odd_masks(pack)
-    return Checked(task, [], pack, pairs, odd, audit.summarise(pack, pairs, odd))
+    findings = audit.look(pack)
+    return Checked(task, [], pack, findings.duplicates, findings.odd_masks, audit.summarise(pack, findings))
 
 
 def _unusable(samples: pd.DataFrame) -> list[str]:

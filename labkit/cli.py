@@ -143,7 +143,7 @@ def predict(
     from labkit.files import shown
 
     chosen = runs.find(run)
-    paths = predict.films_in(files)
+    paths = predict.films_in(files, to)
     predictor = predict.Predictor(chosen, runs.find(lung) if lung else predict.lung_run_for(chosen))
     rows, refused = predict.write(predictor, paths, to)
     print(rows.to_json(orient="records", indent=2) if as_json else rows.round(4).to_string(index=False))

@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from labkit.errors import LabkitError
-from labkit.files import shown
+from labkit.files import is_text, shown
 
 SPLITS = ("Train", "Val", "Test")
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
@@ -36,7 +36,7 @@ def index(root: Path, task: str) -> pd.DataFrame:
     Columns: task, split, class, control (whether the film is one, see CONTROLS), name (the film's file name), image, mask,
     lung (paths as text, which takes half the memory of Path objects; in the lung task `mask` is `lung`).
     `attrs["warnings"]` lists, a line each, what was left out. Raises LabkitError for a missing folder, a film without its
-    mask, or a split without films.
+    mask, a file whose name is not UTF-8, or a split without films.
     """
     tree = find_tree(root, task)
     rows, notes = [], []
@@ -179,6 +179,9 @@ def _subfolder(folder: Path, name: str) -> Path:
 
 def _pngs(folder: Path) -> dict[str, str]:
     names = sorted(os.listdir(folder))
+    for name in names:
+        if not name.isascii() and not is_text(name):
+            raise LabkitError(f"{shown(folder / name)}: its name is not UTF-8; rename it")
     return {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
 
 

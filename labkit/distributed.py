@@ -70,8 +70,9 @@ def main(
             raise LabkitError("start this by torchrun --nproc-per-node 2 -m labkit.distributed PRESET EXPERIMENT")
         train(experiment.load(preset, name, seed, **({"data": data} if data else {})))
     except LabkitError as error:
-        if os.environ.get("RANK", "0") == "0":  # told once
-            print(f"labkit: {error}", file=sys.stderr)
+        # Each may fail for a reason of its own.
+        process = f"process {os.environ['RANK']}: " if "RANK" in os.environ else ""
+        print(f"labkit: {process}{error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 

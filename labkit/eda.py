@@ -57,12 +57,13 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def summarise(table: pd.DataFrame, pack: Pack) -> dict:
-    """What the report says of a task's films, over all splits. Raises LabkitError where every mask is black."""
-    if not table["image_share"].any():
-        raise LabkitError(
-            f"data: all masks of the {table['task'].iloc[0]} task are black; are these the right folders?"
-        )
+def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict:
+    """What the report says of a task's films, over all splits. Raises LabkitError where every mask, or lung mask, is black."""
+    for kind, share in {"masks": table["image_share"], "lung masks": table["lung_share"].fillna(0)}.items():
+        if not share.any():
+            raise LabkitError(
+                f"data: all {kind} of the {table['task'].iloc[0]} task are black; are these the right folders?"
+            )
     return {
         "films": {split: {category: int(n) for category, n in row.items()} for split, row in counts(table).iterrows()},
         "image_share_mean": float(table["image_share"].mean()),
@@ -70,7 +71,7 @@ def summarise(table: pd.DataFrame, pack: Pack) -> dict:
         "regions_median": float(table["regions"].median()),
         "likeness_median": float(table["likeness"].median()),
         "controls": int(pack.samples["control"].sum()),
-        "audit": audit.summarise(pack),
+        "audit": audit.summarise(pack, findings),
         "fingerprint": pack.about["fingerprint"],
         "size": pack.images.shape[1],
         "code": HASHES["eda"],

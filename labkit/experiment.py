@@ -3,6 +3,7 @@
 import ast
 import difflib
 import html
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,7 +14,7 @@ from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
-RUN_NAME = r"^[\w,=.+-]+$"
+RUN_NAME = r"^\w[\w,=.+-]*$"
 OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
@@ -209,7 +210,12 @@ class Preset(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         """What only the whole preset can tell. The messages name the experiment and the knob."""
+        above: list[str] = []
         for name in self.experiments:
+            if not re.fullmatch(RUN_NAME, name):
+                raise ValueError(
+                    f"{name!r}: an experiment's name must begin with a letter or digit and go on with these or _ , = . + -"
+                )
             seeds = self.seeds_of(name)
             if not isinstance(seeds, list):
                 raise ValueError(f"{name}: seeds: must be a list, such as [0, 1, 2] (got {seeds!r})")
@@ -223,8 +229,11 @@ class Preset(Strict):
                     raise ValueError(
                         f"{name}: {knob}: the preset has no experiment {other!r}{meant(other, [*self.experiments])}"
                     )
+                if other not in above:
+                    raise ValueError(f"{name}: {knob}: {other} must stand above it, for it is trained before")
                 if not set(seeds) <= set(self.seeds_of(other)):
                     raise ValueError(f"{name}: {knob}: {other} must be run with the same seeds ({seeds})")
+            above.append(name)
         return self
 
 
@@ -296,13 +305,26 @@ def load_all(preset: str, data: str = "") -> list[Experiment]:
 
 
 def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
-    """The reference's four runs by name, with the preset's first seed. Raises LabkitError unless all are there."""
+    """The reference's four runs by name, with the preset's first seed.
+
+    Raises LabkitError unless all are there, and where another experiment has no seed in common with the run with BCE+IoU on
+    its task, which it is held against.
+    """
     named = {run.name: run for run in reversed(experiments)}
+    path = f"workflow/presets/{experiments[0].preset}.yml"
     for (task, loss), name in RUNS.items():
         run = named.get(name)
         if run is None or (run.task, run.loss, run.controls) != (task, loss, False):
-            path = f"workflow/presets/{experiments[0].preset}.yml"
             raise LabkitError(f"{path}: the report needs an experiment named {name} (task {task}, loss {loss}); add it")
+    seeds: dict[str, set[int]] = {}
+    for run in experiments:
+        seeds.setdefault(run.name, set()).add(run.seed)
+    for run in named.values():
+        base = RUNS[run.task, "bce_iou"]
+        if not seeds[run.name] & seeds[base]:
+            raise LabkitError(
+                f"{path}: {run.name}: seeds: must have one in common with {base}, which it is held against"
+            )
     return {name: named[name] for name in RUNS.values()}
 
 

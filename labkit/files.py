@@ -23,13 +23,31 @@ def resolve(path: str) -> Path:
 def shown(path: str | Path) -> str:
     """A path as it is shown to people, on one line: relative to the project's root where it lies inside."""
     path = Path(path)
-    text = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    text = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) and path != ROOT else str(path)
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a file's name can be written into a table: on disk it may hold any bytes, here it must be UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def build_folder(preset: str) -> Path:
     """Where what the report is made of lies, and the report itself."""
     return ROOT / "report" / "build" / preset
+
+
+@contextmanager
+def writing(path: Path, advice: str):
+    """Turn an OSError in the block into a LabkitError that says that `path` cannot be written, why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise LabkitError(f"{shown(path)}: cannot be written ({error.strerror or error}); {advice}") from None
 
 
 @contextmanager
@@ -42,15 +60,13 @@ def written(path: Path):
     # The ending stays, for libraries that choose a format by it.
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _forget_dead_writers(path)
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise LabkitError(f"{shown(path)}: cannot be written ({reason}); what was there before is untouched") from None
+        with writing(path, "what was there before is untouched"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _forget_dead_writers(path)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -68,13 +84,15 @@ def lock(path: Path, holder: str) -> int:
     """Hold a lock on `path` until the file descriptor that is returned is closed; wait, and say so, if another has it.
 
     The kernel gives the lock back when its holders end, however they end: there is nothing to clear up after a crash.
+    Raises LabkitError where the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    with writing(path.parent, "work in a folder that you may write to"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"{holder} is at work in {shown(path.parent) or 'this folder'} already; waiting for it", flush=True)
+        print(f"{holder} is at work in {shown(path.parent)} already; waiting for it", flush=True)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
 

@@ -18,6 +18,7 @@ def device_of(experiment: Experiment) -> torch.device:
     keep_memory()
     # Convolutions on a GPU may otherwise pick another algorithm each time, and with it other last digits.
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # "fp32" means that: a GPU would otherwise round to 10 bits in convolutions
     return torch.device("cuda" if available and experiment.device != "cpu" else "cpu")
 
 

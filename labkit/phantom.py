@@ -5,6 +5,7 @@ and exposure that vary. COVID-19 films carry infections, soft irregular opacitie
 a hazy lung base and no infection. Each says PHANTOM in a corner. They show that the pipeline works and nothing about people.
 """
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from labkit.dataset import CLASSES, OFFICIAL_SIDE, PHANTOM_MARK, SPLITS, TREES
-from labkit.files import ROOT, read_json, shown, write_json
+from labkit.files import ROOT, lock, read_json, shown, write_json, writing
 
 # The grid of a film: x from -1 (left) to 1 (right), y from -1 (top) to 1 (bottom).
 Y, X = np.mgrid[-1 : 1 : OFFICIAL_SIDE * 1j, -1 : 1 : OFFICIAL_SIDE * 1j]
@@ -28,9 +29,13 @@ def ensure(films: int, seed: int = 0) -> Path:
     root = ROOT / "data" / "phantom" / f"{films}-seed{seed}"
     wanted = {"films": films, "seed": seed, "version": VERSION}
     mark = root / PHANTOM_MARK
-    if not mark.is_file() or read_json(mark) != wanted:
-        shutil.rmtree(root, ignore_errors=True)
-        write_tree(root, films, seed)
+    held = lock(root.parent / ".lock", "another drawing of films")  # two at once would remove each other's
+    try:
+        if not mark.is_file() or read_json(mark) != wanted:
+            shutil.rmtree(root, ignore_errors=True)
+            write_tree(root, films, seed)
+    finally:
+        os.close(held)
     return root
 
 
@@ -39,8 +44,13 @@ def write_tree(root: Path, films: int, seed: int = 0) -> None:
 
     The lung task gets `films` training films over its three classes; the infection task as many COVID-19 ones, and again
     as many controls, as the official data set has. The same arguments give the same pixels. The mark is written last: a
-    tree without it was interrupted.
+    tree without it was interrupted. Raises LabkitError where it cannot be written.
     """
+    with writing(root, "free some space, or name another folder"):
+        _write_tree(root, films, seed)
+
+
+def _write_tree(root: Path, films: int, seed: int) -> None:
     jobs = []
     for task, tree in TREES.items():
         weights = {"lung": (1 / 3, 1 / 3, 1 / 3), "infection": (1, 1 / 2, 1 / 2)}[task]

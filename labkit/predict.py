@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from labkit.errors import LabkitError
 from labkit.experiment import RUNS, Experiment
-from labkit.files import shown, written
+from labkit.files import is_text, shown, written
 from labkit.hardware import device_of
 from labkit.runs import Run, find
 from labkit.scoring import probabilities
@@ -39,7 +39,7 @@ class Film:
     lung: np.ndarray | None  # bool: the lungs, where the task is the infection
 
     def row(self) -> dict:
-        """File, size, share of the film inside the mask, and share of the lungs infected (None where it cannot be said)."""
+        """File, size, share of the film inside the mask; where lungs were looked for, the share of them infected, or None."""
         height, width = self.pixels.shape
         row = {"file": str(self.path), "width": width, "height": height, "mask_share": float(self.mask.mean())}
         if self.lung is None:
@@ -123,6 +123,8 @@ def read(path: Path) -> np.ndarray:
     0 and the brightest 255; those of a DICOM file after its own modality and window transformations, and turned over
     where it says that white is low. Raises LabkitError, which names the file, if it is none of these or too large.
     """
+    if not is_text(path):
+        raise LabkitError(f"{shown(path)}: its name is not UTF-8; rename it")
     suffix = path.suffix.lower()
     if suffix not in PICTURES + DICOM:
         raise LabkitError(
@@ -175,14 +177,20 @@ def _spread(values: np.ndarray) -> np.ndarray:
     )
 
 
-def films_in(paths: list[Path]) -> list[Path]:
-    """The files named, and those of the folders named, however deep, that look like films. Raises LabkitError if none do."""
+def films_in(paths: list[Path], to: Path) -> list[Path]:
+    """The files named, and those of the folders named, however deep, that look like films. Raises LabkitError if none do.
+
+    What lies below `to`, the folder for what is found, is left out: pictures of an earlier call are no films.
+    """
     found = []
     for path in paths:
         if not path.exists():
             raise LabkitError(f"{shown(path)}: there is no such file or folder")
         inside = [
-            file for file in sorted(path.rglob("*")) if file.suffix.lower() in PICTURES + DICOM and file.is_file()
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in PICTURES + DICOM and file.is_file()
+            if not file.resolve().is_relative_to(to.resolve())
         ]
         found += inside if path.is_dir() else [path]
     if not found:

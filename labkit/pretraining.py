@@ -8,19 +8,22 @@ from torch import Tensor, nn
 from labkit import checkpoint
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import sha256, shown
+from labkit.files import read_json, sha256, shown
 
 
 def digest(experiment: Experiment) -> dict[str, str]:
     """The SHA-256 of the weights of other runs that training needs, by knob ("pretrained", "lungs"); empty without any.
 
-    Raises LabkitError where such a run's training is not done.
+    Raises LabkitError where such a run's training is not done, or is of another task than what it is to find.
     """
     found = {}
     for knob, name in experiment.starts_from.items():
         folder = _folder(experiment, name)
         if not (folder / "training.json").is_file():
             raise LabkitError(f"{knob}: there is no finished training in {shown(folder)}; train it first")
+        task = read_json(folder / "experiment.json")["identity"]["knobs"]["task"]
+        if knob == "lungs" and task != "lung":
+            raise LabkitError(f"lungs: {name} finds the {task}; name a run of the lung task")
         found[knob] = sha256(folder / "best.pt")
     return found
 
@@ -39,15 +42,16 @@ def start(network: nn.Module, experiment: Experiment) -> None:
             if knob == "lungs":
                 network.get_submodule("finder").load_state_dict(other)
             else:
-                kept = {key: value for key, value in own.items() if key.startswith(("finder.", *HEADS))}
-                network.load_state_dict({key: _fitted(value, own.get(key)) for key, value in other.items()} | kept)
+                body = {key: value for key, value in other.items() if not key.startswith(NOT_OF_THE_BODY)}
+                kept = {key: value for key, value in own.items() if key.startswith(NOT_OF_THE_BODY)}
+                network.load_state_dict({key: _fitted(value, own.get(key)) for key, value in body.items()} | kept)
         except RuntimeError:
             raise LabkitError(
                 f"{knob}: {shown(path)} is a network of another form; give both runs the same base, levels and attention"
             ) from None
 
 
-HEADS = ("head.", "lung_head.", "film_head.")
+NOT_OF_THE_BODY = ("head.", "lung_head.", "film_head.", "finder.")
 
 
 def _fitted(weights: Tensor, own: Tensor | None) -> Tensor:

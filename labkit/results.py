@@ -5,7 +5,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labkit import ablation, boundary, calibration, conventions, dataset, eda, evaluation, metrics, statistics, store
+from labkit import (
+    ablation,
+    audit,
+    boundary,
+    calibration,
+    conventions,
+    dataset,
+    eda,
+    evaluation,
+    metrics,
+    statistics,
+    store,
+)
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
@@ -362,6 +374,6 @@ def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:
         about, films = found.get(experiment.task, {}), runs[experiment.name]["fingerprint"]
         if (about.get("fingerprint"), about.get("size"), about.get("code")) != (films, experiment.size, HASHES["eda"]):
             pack = store.load(experiment)
-            found[experiment.task] = eda.summarise(eda.describe(pack), pack)
+            found[experiment.task] = eda.summarise(eda.describe(pack), pack, audit.look(pack))
             write_json(path, found)
     return found

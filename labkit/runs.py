@@ -104,11 +104,13 @@ def find(name: str) -> Run:
 def compare(first: Run, second: Run) -> dict:
     """Two runs side by side.
 
-    `knobs`: those that differ, [first's, second's]. `scores`: IoU, Dice and MAE of the test films, [first's, second's].
-    `difference`: the films' IoU of the second above the first's, a statistics.paired_difference over the test films that
-    both have, with its `verdict`. Raises LabkitError where a run is not scored, or where their tasks differ.
+    `knobs`: those that differ, [first's, second's], with the fingerprints of the `films` where these differ. `scores`: IoU,
+    Dice and MAE of the test films, [first's, second's]. `difference`: the films' IoU of the second above the first's, a
+    statistics.paired_difference over the test films that both have, with its `verdict`. Raises LabkitError where a run is
+    not scored, or where their tasks differ.
     """
-    knobs = [run.about["identity"]["knobs"] for run in (first, second)]
+    identities = [run.about["identity"] for run in (first, second)]
+    knobs = [identity["knobs"] | {"films": identity["films"]} for identity in identities]
     for run in (first, second):
         run.must_be_scored()
     if knobs[0]["task"] != knobs[1]["task"]:
@@ -139,6 +141,10 @@ def compared_text(found: dict) -> str:
     told, difference = [pd.DataFrame(rows, columns=["", first, second]).to_string(index=False)], found["difference"]
     if difference["low"] is None:
         return "\n".join([*told, "they share too few test films to tell a difference"])
+    if "films" in found["knobs"]:
+        told.append(
+            "their films differ; those of the same class and file name are paired, which must be the same pictures"
+        )
     words = {
         "none": "may be chance",
         "higher": "is higher by more than chance",

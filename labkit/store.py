@@ -1,7 +1,8 @@
 """PNGs packed once into memory-mapped uint8 arrays: training then reads bytes instead of decoding pictures.
 
-A pack is a folder data/packs/<task>-<size>-<key>/ with images.npy, masks.npy and lungs.npy, all uint8 (N, size, size), and
-pack.json. The arrays are never loaded whole: 33,920 films stay on disk.
+A pack is a folder data/packs/<task>-<size>-<key>/ with images.npy, masks.npy and, but in the lung task, lungs.npy, all uint8
+(N, size, size); pack.json, and stamp.txt, by which a change of the films is seen. The arrays are never loaded whole: 33,920
+films stay on disk.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, sha256, shown, write_json, written
 
-VERSION = 4  # count up when what a pack holds changes, so that older ones are packed again
+VERSION = 5  # count up when what a pack holds changes, so that older ones are packed again
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,11 +111,13 @@ def folder_of(root: Path, task: str, size: int) -> Path:
 def _open(folder: Path, samples: pd.DataFrame, task: str) -> Pack:
     images, masks = (np.load(folder / f"{kind}.npy", mmap_mode="r") for kind in ("images", "masks"))
     lungs = masks if task == "lung" else np.load(folder / "lungs.npy", mmap_mode="r")
-    return Pack(samples, images, masks, lungs, read_json(folder / "pack.json"))
+    about = read_json(folder / "pack.json")
+    about["warnings"] = samples.attrs["warnings"] + about["warnings"]  # about folders, as they are now; about files
+    return Pack(samples, images, masks, lungs, about)
 
 
 def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
-    """Decode, check and write all films; returns what pack.json tells, with warnings about films that look odd."""
+    """Decode, check and write all films; returns what pack.json tells, with warnings about files that look odd."""
     shutil.rmtree(folder, ignore_errors=True)
     kinds = [f"{column}s" for column in _columns(task)]
     paths, shape = [folder / f"{kind}.npy" for kind in kinds], (len(samples), size, size)
@@ -163,7 +166,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    warnings = samples.attrs["warnings"] + sorted(notes)
+    warnings = sorted(notes)
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")

@@ -40,7 +40,7 @@ def test_planted_duplicates_are_found(home, copy):
     assert pairs["exact"].tolist() == [True, False] and pairs["across"].tolist() == [True, False]
     assert 0 < pairs["mask_iou"][0] < 1  # the same picture, another mask
     assert audit.leaked(pack, pairs) == [f"Normal/{test.iloc[0]['name']}"]
-    assert audit.summarise(pack)["pairs"] == 2
+    assert audit.summarise(pack, audit.look(pack))["pairs"] == 2
 
 
 def test_odd_masks(home, copy):
@@ -93,7 +93,7 @@ def test_films_missing_of_the_whole_collection(home, tree):
     for task, total in (("lung", 33_920), ("infection", 5_826)):
         counts = audit.OFFICIAL[task]
         assert sum(counts[split] for split in dataset.SPLITS) == sum(counts[name] for name in dataset.CLASSES) == total
-    assert audit.summarise(pack)["official"] == 5_826
+    assert audit.summarise(pack, audit.look(pack))["official"] == 5_826
 
 
 def test_real_duplicates(home, real):

@@ -88,6 +88,12 @@ def test_compare(trained):
     assert found["difference"]["mean"] == pytest.approx(statistics.paired_difference(*ious)["mean"])
     assert f"over {first.name}" in labkit("compare", first.name, second.name).stdout
     assert "not comparable" in labkit("compare", trained[0].name, first.name).stderr
+    made = json.loads((second.folder / "experiment.json").read_text())
+    made["identity"]["films"] = "of other films"
+    del made["checksum"]
+    (second.folder / "experiment.json").write_text(json.dumps(made))
+    told = labkit("compare", first.name, second.name).stdout
+    assert "of other films" in told and "their films differ; those of the same class and file name are paired" in told
 
 
 def test_phantom(tmp_path):
@@ -263,6 +269,11 @@ def test_predict(home, trained, grey, monkeypatch):
         assert mask.shape == grey.shape and (mask == 255).mean() == pytest.approx(share)
         assert Image.open(home / "out" / name.replace("-mask", "-overlay")).size == grey.shape[::-1]
     assert len(set(table["mask"])) == 4 and (home / "out" / "contact-sheet-01.png").is_file()
+    # What was written among the films is not taken for more of them.
+    labkit("predict", trained[2].name, folder, "--to", folder / "out", "--lung", trained[0].name)
+    again = labkit("predict", trained[2].name, folder, "--to", folder / "out", "--lung", trained[0].name, "--json")
+    assert len(json.loads(again.stdout)) == 4
+    shutil.rmtree(folder / "out")
     (folder / "bad.png").write_bytes(b"no film")
     some = labkit("predict", trained[2].name, folder, "--to", home / "more", "--lung", trained[0].name, "--json")
     assert some.exit_code == 1 and "bad.png" in some.stderr and len(json.loads(some.stdout)) == 4

@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import struct
 import zlib
@@ -281,3 +282,10 @@ def test_a_folder_that_is_no_class_is_told(copy):
     (folder / "normal").rename(folder / "Tuberculosis")
     told = dataset.index(copy, "lung").attrs["warnings"]
     assert len(told) == 2 and f"{folder / 'Tuberculosis'}: is no class (COVID-19, Non-COVID, Normal)" in told[0]
+
+
+def test_a_name_that_is_not_utf8_is_refused(copy):
+    image = Path(dataset.index(copy, "lung")["image"][0])
+    os.rename(image, os.fsencode(image.parent) + b"/caf\xe9.png")
+    with pytest.raises(LabkitError, match=r"caf\\udce9.png: its name is not UTF-8; rename it"):
+        dataset.index(copy, "lung")

@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from labkit import dataset, eda, metrics, store
+from labkit import audit, dataset, eda, metrics, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.experiment import load
 from labkit.export import Probabilities, export
+from labkit.files import sha256
 from labkit.hardware import device_of
 from labkit.model import network_of
 from labkit.predict import Predictor
@@ -192,7 +193,21 @@ def test_black_masks_are_told(home, tree, tmp_path):
         evaluate(run)
     pack = store.load(run)
     with pytest.raises(LabkitError, match="data: all masks of the infection task are black"):
-        eda.summarise(eda.describe(pack), pack)
+        eda.summarise(eda.describe(pack), pack, audit.look(pack))
+    for path in dataset.index(copy, "lung")["lung"]:
+        Image.new("L", (256, 256)).save(path)
+    pack = store.load(load("smoke", "lung-bce", data=str(copy)))
+    with pytest.raises(LabkitError, match="data: all masks of the lung task are black"):
+        eda.summarise(eda.describe(pack), pack, audit.look(pack))
+
+
+def test_infections_without_lungs_are_told(home, tree, tmp_path):
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    for path in dataset.index(copy, "infection")["lung"]:
+        Image.new("L", (256, 256)).save(path)
+    pack = store.load(load("smoke", "infection-bce", data=str(copy)))
+    with pytest.raises(LabkitError, match="data: all lung masks of the infection task are black"):
+        eda.summarise(eda.describe(pack), pack, audit.look(pack))
 
 
 def test_not_done_again(smoke):
@@ -201,3 +216,16 @@ def test_not_done_again(smoke):
     before = (run.folder / "test.csv").stat().st_mtime_ns
     evaluate(run)
     assert (run.folder / "test.csv").stat().st_mtime_ns == before
+
+
+def test_other_weights_are_scored_anew(smoke, monkeypatch):
+    """Trained again after its weights were removed, a run may end elsewhere: here because nothing is augmented."""
+    run = smoke(epochs=1)
+    first = evaluate(run)
+    for path in run.folder.glob("*.pt"):
+        path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "augment", lambda images, masks, *others: (images, masks))
+        again = evaluate(run)
+    assert again["test"] != first["test"] and again["identity"]["weights"] == sha256(run.folder / "best.pt")
+    assert evaluate(run) == again

@@ -105,6 +105,13 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
             "experiments: seed is not set by a preset's settings",
         ),
         ("about: x\nexperiments: {a: {task: lung}}", "a: loss: is missing"),
+        ("about: x\nexperiments: {a b: {task: lung, loss: bce}}", "'a b': an experiment's name must begin with"),
+        ("about: x\nexperiments: {..: {task: lung, loss: bce}}", "'..': an experiment's name must begin with"),
+        (
+            "about: x\nexperiments: {a: {task: lung, loss: bce, pretrained: b}, b: {task: lung, loss: bce}}",
+            "a: pretrained: b must stand above it",
+        ),
+        ("about: x\nexperiments: {a: {task: lung, loss: bce, pretrained: a}}", "a: pretrained: a must stand above it"),
     ):
         (tmp_path / "mine.yml").write_text(content)
         with pytest.raises(LabkitError, match=r"mine\.yml: ") as error:
@@ -226,3 +233,15 @@ def test_an_experiment_prints_itself():
 def test_readme_says_how_many_trainings_a_preset_has(preset):
     row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith(f"| `{preset}`"))
     assert f"{len(load_all(preset))} trainings" in row
+
+
+def test_an_experiment_needs_a_seed_of_its_base(tmp_path, monkeypatch):
+    text = (experiment.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    (tmp_path / "mine.yml").write_text(text + "  infection-x: {task: infection, loss: dice, seeds: [1]}\n")
+    with pytest.raises(
+        LabkitError, match="mine.yml: infection-x: seeds: must have one in common with infection-bce_iou"
+    ):
+        experiment.reference_runs(load_all("mine"))
+    (tmp_path / "mine.yml").write_text(text + "  infection-x: {task: infection, loss: dice, seeds: [1, 0]}\n")
+    assert len(experiment.reference_runs(load_all("mine"))) == 4

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from labkit import eda, eda_figures, figures, store, style
+from labkit import audit, eda, eda_figures, figures, store, style
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ def test_measures_of_masks(packs):
         assert table.at[row, "image_share"] == pytest.approx(pack.masks[row].mean())
         assert table.at[row, "lung_share"] == pytest.approx(pack.masks[row].sum() / pack.lungs[row].sum())
     assert table["solidity"].between(0, 1.0001).all() and table["likeness"].between(0, 1).all()
-    summary = eda.summarise(table, pack)
+    summary = eda.summarise(table, pack, audit.look(pack))
     assert summary["films"]["All"] == {"COVID-19": 19, "All": 19} and summary["controls"] == 20
     # Lungs are more alike than infections.
     assert eda.describe(packs["lung"])["likeness"].median() > table["likeness"].median()

@@ -1,8 +1,12 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from skimage.filters import threshold_otsu
 
 from labkit import dataset, phantom
+from labkit.errors import LabkitError
 
 FILMS = {
     name: [phantom.draw(name, np.random.default_rng([8, place, number])) for number in range(16)]
@@ -58,3 +62,24 @@ def test_interrupted_tree_is_drawn_again(home):
     (root / dataset.PHANTOM_MARK).unlink()
     next(root.rglob("*.png")).unlink()
     assert len(list(phantom.ensure(12).rglob("images/*.png"))) == 57
+
+
+def test_two_that_draw_at_once(home, monkeypatch):
+    """The second waits and finds the films there, instead of removing what the first has drawn so far."""
+    drawn, draw = [], phantom.write_tree
+
+    def slowly(root, films, seed):
+        drawn.append(root)
+        time.sleep(0.5)
+        draw(root, films, seed)
+
+    monkeypatch.setattr(phantom, "write_tree", slowly)
+    with ThreadPoolExecutor() as pool:
+        roots = list(pool.map(phantom.ensure, [12, 12]))
+    assert len(drawn) == 1 and len(set(roots)) == 1 and (roots[0] / "PHANTOM.json").is_file()
+
+
+def test_where_it_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LabkitError, match="file/films: cannot be written .*; free some space, or name another folder"):
+        phantom.write_tree(tmp_path / "file" / "films", films=12)

@@ -86,3 +86,23 @@ def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     assert (alone == told).all() and (alone[~inside] < 1e-8).all() and (alone[inside] > 1e-8).all()
     checked = export.export(runs.Run(run.folder), run.folder)
     assert checked["largest_difference"] < 1e-4
+
+
+def test_what_finds_the_lungs_must_be_a_lung_run(smoke):
+    fit(smoke("infection-bce", epochs=1))
+    run = smoke("infection-bce_iou", lung_input=True, lungs="infection-bce,epochs=1")
+    with pytest.raises(LabkitError, match="^lungs: infection-bce,epochs=1 finds the infection; name a run of the lung"):
+        fit(run)
+
+
+def test_starts_from_the_body_of_a_multitask_run(smoke):
+    first = smoke("infection-bce", epochs=1, multitask=True)
+    fit(first)
+    for knobs in ({}, {"multitask": True}):
+        run = smoke("infection-bce_iou", pretrained="infection-bce,epochs=1,multitask=True", **knobs)
+        start, best = (
+            training.Trainee(run, device_of(run)).network.state_dict(),
+            load_best(first, device_of(run)).state_dict(),
+        )
+        for name, weights in start.items():
+            assert torch.equal(weights, best[name]) == ("head." not in name or weights.numel() == 0), name

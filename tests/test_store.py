@@ -132,3 +132,13 @@ def test_a_pack_prints_itself(home, tree):
     assert page.startswith(f"<p>{about}</p><table") and re.findall("<th>(.+?)</th>", page)[-4:] == [*counts, "All"]
     covid, total = (int(row[column]) for row in [re.findall("<td>(.+?)</td>", page)[-4:]] for column in (0, 3))
     assert (covid, total) == (19, 39)
+
+
+def test_what_is_told_of_folders_is_as_they_are_now(home, copy):
+    other = copy / "Lung Segmentation Data" / "Lung Segmentation Data" / "Train" / "Tuberculosis"
+    assert store.pack(copy, "lung", 64).about["warnings"] == []
+    other.mkdir()
+    (told,) = store.pack(copy, "lung", 64).about["warnings"]
+    assert "Tuberculosis: is no class" in told
+    other.rmdir()
+    assert store.pack(copy, "lung", 64).about["warnings"] == []

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -248,6 +249,20 @@ def test_wrong_arguments_get_one_line(project, tmp_path):
     assert "data/covidqu is not a folder" in refused(project, "report", "laptop")
     assert "profile: nowhere has no config.yaml" in refused(project, "report", "smoke", "--profile", "nowhere")
     assert "gpus: 999 are asked for, and torch can use" in refused(project, "report", "smoke", "--gpus", "999")
+
+
+def test_names_reach_the_shell_as_they_are(project):
+    name = "it's $(a) preset"
+    presets = project / "workflow" / "presets"
+    shutil.copy(presets / "smoke.yml", presets / f"{name}.yml")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
+    command += ["--dry-run", "--printshellcmds", "--config", f'preset="{name}"', 'data=""', "gpus=0"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    told = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    (presets / f"{name}.yml").unlink()
+    assert told.returncode == 0, told.stderr
+    started = [line for line in told.stdout.splitlines() if " -m papermill " in line or " -m labkit render " in line]
+    assert len(started) == 11 and all(shlex.quote(name) in shlex.join(shlex.split(line)) for line in started)
 
 
 def test_a_tree_without_masks(project, tree, tmp_path):
