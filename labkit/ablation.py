@@ -7,8 +7,6 @@ from labkit import metrics, statistics
 from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment
 
-ALPHA = 0.05  # an adjusted p below it: the gain is more than chance
-
 
 def compare(experiments: list[Experiment]) -> dict | None:
     """All experiments of a preset but the reference's four, each against its base; None where there are no others.
@@ -18,8 +16,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
 
     - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a knob each that differs from the base's;
     - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
-      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`: "higher" or "lower" where both that p and
-      the interval say so, else "none";
+      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`, by statistics.verdict;
     - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
     - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
     - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
@@ -36,8 +33,9 @@ def compare(experiments: list[Experiment]) -> dict | None:
         if name not in RUNS.values():
             rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
-        row["gain"] |= {"p_adjusted": p, "verdict": _verdict(row["gain"], p)}
-    return {"alpha": ALPHA, "rows": rows} if rows else None
+        row["gain"]["p_adjusted"] = p
+        row["gain"]["verdict"] = statistics.verdict(row["gain"])
+    return {"alpha": statistics.ALPHA, "rows": rows} if rows else None
 
 
 def table(found: dict) -> pd.DataFrame:
@@ -92,8 +90,3 @@ def _outcome(run: Experiment) -> dict:
     epoch = float(history["seconds"].min())  # the fastest: other work on the machine only ever slows one down
     cost = {"epoch": epoch, "time": epoch * len(history), "parameters": parameters}
     return {"films": films, "iou": history["iou"]} | cost
-
-
-def _verdict(gain: dict, p: float | None) -> str:
-    """p is of a test of ranks: it may be small where most films lose a little and a few win so much that the mean rises."""
-    return "none" if p is None or p >= ALPHA else statistics.verdict(gain)

@@ -25,7 +25,7 @@ from labkit.files import ROOT, build_folder, read_json, write_json, written
 
 COMPARED = ("iou", "mae", "brier", "hd95")  # scores by which the two losses are held against each other
 PUBLISHED = ROOT / "report" / "published.json"
-# When is a difference one? Between two losses, when its interval over the test films leaves out 0 (labkit.statistics).
+# When is a difference one? Between two losses, when its interval and its p over the test films say so (statistics.verdict).
 # Otherwise the report's wording goes by these, and states them.
 THRESHOLDS = {
     "far_iou": 0.1,  # a task is much harder if its IoU is surely lower by more than this
@@ -34,6 +34,7 @@ THRESHOLDS = {
     "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
     "mostly_empty": 0.5,  # of the predictions
     "enough_films": statistics.ENOUGH,
+    "alpha": statistics.ALPHA,
 }
 
 
@@ -169,7 +170,8 @@ def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
             )
     adjusted = statistics.holm([difference["p"] for difference in found.values()])
     for difference, p in zip(found.values(), adjusted):
-        difference |= {"p_adjusted": p, "verdict": statistics.verdict(difference)}
+        difference["p_adjusted"] = p
+        difference["verdict"] = statistics.verdict(difference)
     return {task: {score: found[task, score] for score in COMPARED} for task in ("lung", "infection")}
 
 
@@ -178,7 +180,7 @@ def verdicts(
 ) -> dict[str, bool | str]:
     """For each claim of the reference, whether these results bear it out.
 
-    BCE+IoU against BCE: "higher", "lower" or "none", by the interval of the difference over the test films. Other claims
+    BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict). Other claims
     about scores hold only if they do on the validation and on the test films; that infection is much harder only if the
     tasks' intervals are that far apart. `plateau` is "rising", "flat", "falling", or "short" for fewer than two epochs.
     """

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+ALPHA = 0.05  # a p below it, adjusted where there are several tests: the difference is more than chance
 RESAMPLES = 2000
 ENOUGH = 6  # films: with fewer, a two-sided signed-rank test cannot reach p = 0.05, whatever they say
 
@@ -60,10 +61,12 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 
 
 def verdict(difference: dict) -> str:
-    """ "higher", "lower" or "none": whether the interval of a paired_difference lies above 0, below it, or over it.
+    """ "higher" or "lower" where the interval of a paired_difference leaves out 0 and its p is below ALPHA; "none" otherwise.
 
-    "none" too for fewer than ENOUGH films.
+    p is `p_adjusted` where that is there. Interval and p may disagree: one is of the mean, the other of ranks, and a few
+    films can move a mean while most go the other way. "none" too for fewer than ENOUGH films.
     """
-    if difference["count"] < ENOUGH or difference["low"] <= 0 <= difference["high"]:
+    p = difference["p_adjusted"] if "p_adjusted" in difference else difference["p"]
+    if difference["count"] < ENOUGH or p is None or p >= ALPHA or difference["low"] <= 0 <= difference["high"]:
         return "none"
     return "higher" if difference["low"] > 0 else "lower"

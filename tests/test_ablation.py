@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import ablation
+from labkit import ablation, statistics
 from labkit.experiment import RUNS, load_all
 
 FILMS = 30
@@ -69,7 +69,9 @@ def test_no_verdict_where_mean_and_ranks_disagree(compared):
     change[:4] = 0.15, 0.16, 0.18, 0.20  # and much better for a few
     (row,) = compared([("infection-x", {}, {0: outcome(plain + change)})], {0: outcome(plain)})["rows"]
     gain = row["gain"]
-    assert gain["mean"] > 0 > gain["median"] and gain["p_adjusted"] < ablation.ALPHA and gain["low"] < 0 < gain["high"]
+    assert (
+        gain["mean"] > 0 > gain["median"] and gain["p_adjusted"] < statistics.ALPHA and gain["low"] < 0 < gain["high"]
+    )
     assert gain["verdict"] == "none"
 
 

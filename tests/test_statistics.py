@@ -29,6 +29,15 @@ def test_coverage_of_the_interval():
     assert 0.90 <= held <= 0.99
 
 
+def test_both_the_mean_and_the_ranks_must_tell():
+    change = np.r_[np.linspace(-0.002, -0.001, 12), np.linspace(0.1, 0.3, 8)]  # a few films move the mean
+    found = statistics.paired_difference(np.zeros(20), change)
+    assert found["low"] > 0 and found["p"] > statistics.ALPHA and statistics.verdict(found) == "none"
+    found = statistics.paired_difference(np.zeros(20), np.abs(change))
+    assert statistics.verdict(found) == "higher"
+    assert statistics.verdict(found | {"p_adjusted": 0.06}) == "none"  # one of many tests
+
+
 @pytest.mark.parametrize("count", [6, 12, 40])
 def test_differences_that_are_equal_but_for_rounding(count):
     first = np.linspace(0.2, 0.7, count)
