@@ -13,9 +13,7 @@ from skimage.measure import label
 from labkit.store import Pack
 
 THUMBNAIL = 24  # pixels a side
-SMOOTH = (
-    3.0  # pixels of a thumbnail: coarser shades, which all chest films share, are taken out before films are compared
-)
+SMOOTH = 3.0  # pixels of a thumbnail: coarser shades, which all films share, are taken out before films are compared
 # Films whose thumbnails correlate more than this are called near duplicates. Among 1,740 real films all eight pairs above it
 # show one picture twice, and the first pair that does not stands at .925; distinct phantom films reach .945.
 NEAR = 0.95

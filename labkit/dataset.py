@@ -180,7 +180,7 @@ def _subfolder(folder: Path, name: str) -> Path:
 def _pngs(folder: Path) -> dict[str, str]:
     names = sorted(os.listdir(folder))
     for name in names:
-        if not name.isascii() and not is_text(name):
+        if not is_text(name):
             raise LabkitError(f"{shown(folder / name)}: its name is not UTF-8; rename it")
     return {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
 

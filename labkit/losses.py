@@ -14,9 +14,7 @@ from labkit.model import Heads
 EPSILON = 1.0  # pixels; the report's epsilon, for which it gives no value. It keeps the loss defined on empty films.
 LUNG_SHARE, FILM_SHARE = 0.5, 0.1  # of a multi-task network, beside the infection's 1: what the run is for leads
 GAMMA = 2.0  # of the focal loss: the value that its paper found best
-MISSED = (
-    0.7  # of the Tversky loss, the weight of what is missed, found best by its paper; what is false weighs the rest
-)
+MISSED = 0.7  # the Tversky loss's weight of what is missed, found best by its paper; what is false weighs the rest
 
 
 def bce(logits: Tensor, truth: Tensor) -> Tensor:

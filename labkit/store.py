@@ -26,7 +26,7 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, sha256, shown, write_json, written
+from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, sha256, shown, write_json, writing, written
 
 VERSION = 5  # count up when what a pack holds changes, so that older ones are packed again
 
@@ -95,7 +95,8 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
     if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
         if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, in_threads(_sha256, files)):
-            about = {"version": VERSION, **_write(samples, task, size, folder)}
+            with writing(folder, "free some space"):
+                about = {"version": VERSION, **_write(samples, task, size, folder)}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
         with written(kept) as temporary:
             temporary.write_text(stamp)
@@ -153,16 +154,14 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
         told = f"packing {task} films at {size}x{size}"
         with ExitStack() as opened, tqdm(None, told, len(samples), unit="film", mininterval=1) as bar:
             arrays = [opened.enter_context(_Array(path, shape)) for path in paths]
-            # 16 films at a time: one large write is quicker than many small ones.
-            parts = [range(len(samples))[first : first + 16] for first in range(0, len(samples), 16)]
+            # 16 films at a time, of 256x256 or less: one large write is quicker than many small ones.
+            some_films = min(16, max(1, 2**20 // size**2))
+            parts = [range(len(samples))[first : first + some_films] for first in range(0, len(samples), some_films)]
             done = opened.enter_context(closing(in_threads(some, parts, at_once=1)))  # no thread outlives the arrays
             for films in done:
                 bar.update(films)
         # Of what the disk gives back: a film's place in an array is not known before all are written.
         sums = {path.name: found for path, found in zip(paths, in_threads(checksum, paths, at_once=1), strict=True)}
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise LabkitError(f"{shown(folder)}: cannot be written ({error.strerror or error}); free some space") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -28,14 +28,19 @@ def labkit(project, *arguments, **options):
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, **options)
 
 
-def planned(project, preset="smoke", gpus=0) -> dict[str, int]:
-    """The jobs that Snakemake would run now, by rule."""
+def dry_run(project, preset, *options, gpus=0) -> str:
+    """What Snakemake says that it would run now."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
-    command += ["--dry-run", "--quiet", "rules", "--config", f'preset="{preset}"', 'data=""', f"gpus={gpus}"]
+    command += ["--dry-run", *options, "--config", f'preset="{preset}"', 'data=""', f"gpus={gpus}"]
     environment = os.environ | {"PYTHONPATH": str(project)}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    words = [line.split() for line in (run.stdout + run.stderr).splitlines()]
+    return run.stdout + run.stderr
+
+
+def planned(project, preset="smoke", gpus=0) -> dict[str, int]:
+    """The jobs that Snakemake would run now, by rule."""
+    words = [line.split() for line in dry_run(project, preset, "--quiet", "rules", gpus=gpus).splitlines()]
     return {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit() and line[0] != "total"}
 
 
@@ -255,13 +260,9 @@ def test_names_reach_the_shell_as_they_are(project):
     name = "it's $(a) preset"
     presets = project / "workflow" / "presets"
     shutil.copy(presets / "smoke.yml", presets / f"{name}.yml")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
-    command += ["--dry-run", "--printshellcmds", "--config", f'preset="{name}"', 'data=""', "gpus=0"]
-    environment = os.environ | {"PYTHONPATH": str(project)}
-    told = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    told = dry_run(project, name, "--printshellcmds")
     (presets / f"{name}.yml").unlink()
-    assert told.returncode == 0, told.stderr
-    started = [line for line in told.stdout.splitlines() if " -m papermill " in line or " -m labkit render " in line]
+    started = [line for line in told.splitlines() if " -m papermill " in line or " -m labkit render " in line]
     assert len(started) == 11 and all(shlex.quote(name) in shlex.join(shlex.split(line)) for line in started)
 
 
