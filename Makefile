@@ -35,6 +35,7 @@ lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
 
 .venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or newer is needed; PYTHON=path names one")'
 	@echo 'setting up .venv from requirements.txt (once; some minutes, most of it torch)'
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

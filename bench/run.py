@@ -25,6 +25,8 @@ MORE = ("fuzz",)  # no measurement of speed: only by name
 
 def main(names: list[str]) -> None:
     sections = _sections()
+    # Asked once, before RESULTS.md is written and while the code is what is measured.
+    where = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
     for name in names:
         print(f"{name} ...", flush=True)
         done = subprocess.run([sys.executable, f"bench/{name}.py"], cwd=ROOT, capture_output=True, text=True)
@@ -34,7 +36,6 @@ def main(names: list[str]) -> None:
         print(told)
         about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
         command = "make fuzz" if name in MORE else f"make bench ONLY={name}"
-        where = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
         sections[name] = f"## {name}\n\n{about}\n\n`{command}`, {date.today()}, {where}\n\n{told}\n"
         RESULTS.write_text(
             "\n".join([HEAD, *(sections[key] for key in ALL + MORE if key in sections)]), encoding="utf-8"

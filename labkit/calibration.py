@@ -14,12 +14,13 @@ def bins(logits: Tensor, truth: Tensor, region: Tensor) -> np.ndarray:
     For each of BINS equal parts of [0, 1], over the pixels of the region (1 in it): how many there are, and the sums of
     their probability p, of their truth g, and of (p - g)^2.
     """
-    probability, truth, region = (part.flatten(1).double() for part in (logits.float().sigmoid(), truth, region))
+    # On the CPU: a GPU adds in another order each time.
+    probability, truth, region = (part.flatten(1).double().cpu() for part in (logits.float().sigmoid(), truth, region))
     number = (probability * BINS).long().clamp(max=BINS - 1)
-    sums = torch.zeros(len(logits), BINS, len(SUMS), dtype=torch.float64, device=logits.device)
+    sums = torch.zeros(len(logits), BINS, len(SUMS), dtype=torch.float64)
     for place, value in enumerate((torch.ones_like(truth), probability, truth, (probability - truth).square())):
         sums[:, :, place].scatter_add_(1, number, value * region)
-    return sums.cpu().numpy()
+    return sums.numpy()
 
 
 def curve(films: np.ndarray) -> dict[str, np.ndarray]:

@@ -46,7 +46,12 @@ RunName = Annotated[
 @app.command()
 def report(
     preset: Annotated[str, typer.Argument(help="A file of workflow/presets: smoke, demo, laptop, paper, …")],
-    data: Annotated[str, typer.Option(help="Folder of COVID-QU-Ex, or 'phantom'; the preset's if left out.")] = "",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Folder of COVID-QU-Ex, or 'phantom'; the preset's if left out. A relative path counts from labkit's folder."
+        ),
+    ] = "",
     profile: Annotated[str, typer.Option(help="Folder that says where jobs run: workflow/profiles/slurm.")] = "",
     gpus: Annotated[
         int, typer.Option(min=0, help="GPUs of this machine, with a training on each; 0: one after another.")
@@ -84,15 +89,21 @@ def phantom(
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LabkitError(f"{shown(folder)}: is not empty; name a folder that is empty or not there yet")
-    write_tree(folder, films, seed)
-    print(
-        f"{shown(folder)}: {films} films to train on in each task, and as many again to validate and test as are usual"
-    )
+    try:
+        write_tree(folder, films, seed)
+    except KeyboardInterrupt:
+        raise LabkitError(
+            f"{shown(folder)}: interrupted, so films are missing; remove it before you draw again"
+        ) from None
+    print(f"{shown(folder)}: {films} films to train on in each task; others, and controls, in the official proportions")
 
 
 @app.command()
 def check(
-    data: Annotated[str, typer.Argument(help="Folder of COVID-QU-Ex, or one laid out like it.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder of COVID-QU-Ex, or one laid out like it; a relative path counts from labkit's."),
+    ],
     as_json: Json = False,
 ) -> None:
     """Audit a data folder: what is there, what is missing, odd or twice. Writes a page with pictures too.
@@ -146,8 +157,12 @@ def predict(
     paths = predict.films_in(files, to)
     predictor = predict.Predictor(chosen, runs.find(lung) if lung else predict.lung_run_for(chosen))
     rows, refused = predict.write(predictor, paths, to)
-    print(rows.to_json(orient="records", indent=2) if as_json else rows.round(4).to_string(index=False))
-    print(f"masks, overlays and contact sheets: {shown(to)}. {predict.NOTICE}", file=sys.stderr)
+    if as_json:
+        print(rows.to_json(orient="records", indent=2))
+    elif len(rows):
+        print(rows.round(4).to_string(index=False))
+    if len(rows):
+        print(f"masks, overlays and contact sheets: {shown(to)}. {predict.NOTICE}", file=sys.stderr)
     if chosen.experiment.task == "infection" and "lung" not in predictor.parts:
         print("no share of the lungs: no lung run is trained beside this one; name one with --lung", file=sys.stderr)
     for line in refused:
@@ -160,7 +175,10 @@ def predict(
 def export(
     run: RunName,
     to: Annotated[Path, typer.Option(help="Folder for model.onnx and MODEL_CARD.md.")] = Path("exports"),
-    data: Annotated[str, typer.Option(help="Films to check it on; those of the run's preset if left out.")] = "",
+    data: Annotated[
+        str,
+        typer.Option(help="Films to check it on, counted from labkit's folder; those of the run's preset if left out."),
+    ] = "",
 ) -> None:
     """Write a run's best network as ONNX, checked against the checkpoint, with a model card.
 
@@ -185,13 +203,14 @@ def runs(
     """List what has been run: settings, scores on the test films, time."""
     import pandas as pd
 
-    from labkit.runs import every
+    from labkit.runs import SCORES, every
 
     rows = [run.summary() for run in every(preset)]
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
-        print(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.3f}".format))
+        table = pd.DataFrame(rows).astype({f"test {score}": float for score in SCORES})
+        print(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
     else:
         print("nothing has been run yet; `labkit report demo` runs four experiments")
 

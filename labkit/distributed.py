@@ -31,7 +31,10 @@ def train(run: Experiment) -> None:
     parallel.check(len(pack.rows("Train", run.controls)), run.batch, int(os.environ["WORLD_SIZE"]))
     device = device_of(run)
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what "cuda" means from here on
+        number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= there:
+            raise LabkitError(f"nproc-per-node: this machine has {there} GPU{'s' * (there > 1)}, one for each process")
+        torch.cuda.set_device(number)  # what "cuda" means from here on
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         if dist.get_rank() == 0:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labkit import dataset, store
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment
+from labkit.experiment import Experiment, Preset, load_preset
 from labkit.files import written
 from labkit.predict import NOTICE, refuse_oracle
 from labkit.runs import Run
@@ -56,7 +56,7 @@ def export(run: Run, folder: Path, data: str = "") -> dict:
         )
     with written(folder / "model.onnx") as temporary:
         temporary.write_bytes(content)
-    card = model_card(run, pack, checked)
+    card = model_card(run, pack, store.root_of(experiment), checked)
     with written(folder / "MODEL_CARD.md") as temporary:
         temporary.write_text(card, encoding="utf-8")
     return checked
@@ -92,11 +92,15 @@ def compare(network: nn.Module, content: bytes, films: Tensor) -> dict:
     }
 
 
-def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
-    """What the network is for, what it was trained on, how good it is, and where it must not be used; Markdown."""
+def model_card(run: Run, pack: store.Pack, root: Path, checked: dict) -> str:
+    """What the network is for, what it was trained on, how good it is, and where it must not be used; Markdown.
+
+    It was checked on films of `pack`, which lie at `root`.
+    """
     identity, test = run.about["identity"], run.evaluation["test"]
     knobs = identity["knobs"]
-    phantom = dataset.is_phantom(store.root_of(run.experiment))
+    own = pack.about["fingerprint"] == identity["films"]
+    origin, limits = _films(root if own else store.root_of(run.experiment), run.experiment.preset)
     named = {"IoU": "iou", "Dice": "dice", "MAE of the probabilities": "mae", "Brier score": "brier"}
     return CARD.format(
         name=run.name,
@@ -104,9 +108,8 @@ def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
         notice=NOTICE,
         size=knobs["size"],
         parameters=f"{run.evaluation['parameters']:,}",
-        origin="phantom films, which labkit draws and which show no people"
-        if phantom
-        else "chest X-rays laid out like COVID-QU-Ex",
+        origin=origin,
+        limits=limits,
         val_films=run.evaluation["val"]["films"],
         test_films=test["films"],
         fingerprint=identity["films"],
@@ -115,9 +118,30 @@ def model_card(run: Run, pack: store.Pack, checked: dict) -> str:
         best_epoch=run.evaluation["best_epoch"],
         settings="\n".join(f"| {knob} | {value} |" for knob, value in knobs.items()),
         commit=run.about["environment"]["commit"],
-        whose="the run's own" if pack.about["fingerprint"] == identity["films"] else "not the run's own",
+        whose="the run's own" if own else "not the run's own",
         **checked,
     )
+
+
+def _films(root: Path, preset: str) -> tuple[str, str]:
+    """What the films at `root` are, and what the network's scores on them leave open."""
+    if not root.is_dir():
+        return (
+            "films that were not at hand when this was written",
+            "Nothing is known of the films that it was tried on.",
+        )
+    if dataset.is_phantom(root):
+        return "phantom films, which labkit draws and which show no people", "Never tried on the film of a person."
+    collection = load_preset(preset).collection
+    if collection != Preset.model_fields["collection"].default:
+        return f"chest X-rays from {collection}", f"Not tried on other films than those from {collection}."
+    return f"chest X-rays from {collection} ({SOURCE})", LIMITS
+
+
+SOURCE = "A. M. Tahir et al., Computers in Biology and Medicine 139 (2021) 105002, CC BY-SA 4.0"
+LIMITS = """One data set of mixed public origin, with burned-in letters and brightness that differ by class; no patient
+identifiers, so that one patient may stand in several splits. Not tried on films of other hospitals, on children, on side
+views."""
 
 
 CARD = """# {name}
@@ -134,7 +158,6 @@ padded with black to a square and shrunk by the mean first. {parameters} paramet
 
 Trained on {origin}. There were {val_films} films to validate and {test_films} to test, which took no part in training or
 in the choice of the epoch. Fingerprint of the films: {fingerprint}.
-COVID-QU-Ex: A. M. Tahir et al., Computers in Biology and Medicine 139 (2021) 105002, CC BY-SA 4.0.
 
 ## Scores on {scored} test films
 
@@ -151,9 +174,7 @@ Against the checkpoint, both in float32, on {films} test films ({whose}): probab
 
 ## Limits
 
-One data set of mixed public origin, with burned-in letters and brightness that differ by class; no patient identifiers, so
-that one patient may stand in several splits. Not tried on films of other hospitals, on children, on side views. A
-probability is not a diagnosis.
+{limits} A probability is not a diagnosis.
 
 ## Settings
 

@@ -12,6 +12,7 @@ from scipy.ndimage import binary_erosion
 from torch import nn
 from tqdm import tqdm
 
+from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.experiment import RUNS, Experiment
 from labkit.files import is_text, shown, written
@@ -94,6 +95,8 @@ def _network(run: Run) -> tuple[nn.Module, Experiment]:
         raise LabkitError(
             f"{run.name}: its training is not done; run notebooks/2_train.ipynb with its parameters first"
         )
+    if run.about["identity"]["code"] != HASHES["train"]:
+        raise LabkitError(f"{run.name}: was trained by another version of the code; run notebooks/2_train.ipynb again")
     refuse_oracle(run)
     return load_best(run.experiment, device_of(run.experiment)), run.experiment
 
@@ -186,6 +189,10 @@ def films_in(paths: list[Path], to: Path) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise LabkitError(f"{shown(path)}: there is no such file or folder")
+        if path.is_dir() and path.resolve().is_relative_to(to.resolve()):
+            raise LabkitError(
+                f"--to: {shown(path)} lies in it, and what is written there is left out; name another folder"
+            )
         inside = [
             file
             for file in sorted(path.rglob("*"))

@@ -1,5 +1,6 @@
 """What made a result: versions, commit, machine. Kept with each run, and told in the report."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -29,10 +30,12 @@ def environment(experiment: Experiment, device: torch.device) -> dict:
 
 
 def commit() -> str:
-    """The git commit, marked where files differ from it; "unknown" outside a git checkout."""
+    """The git commit, marked where files differ from it; "unknown" outside a git checkout of labkit's own."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        # Without the ceiling git would tell the commit of a repository that labkit was unpacked in.
+        own = os.environ | {"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -34,12 +34,17 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment as it was run. Raises LabkitError for one of another version of labkit."""
+        """The experiment as it was run. Raises LabkitError for one of another version of labkit, and for a moved folder."""
         try:
-            return Experiment(**self.about["identity"]["knobs"], data=self.about["data"])
+            experiment = Experiment(**self.about["identity"]["knobs"], data=self.about["data"])
         except (KeyError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise LabkitError(f"{shown(self.folder)}: was run by another version of labkit ({reason})") from None
+        if (
+            experiment.folder.resolve() != self.folder.resolve()
+        ):  # an experiment's files are looked for in its own folder
+            raise LabkitError(f"{shown(self.folder)}: was moved or copied; put it back at {shown(experiment.folder)}")
+        return experiment
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -55,10 +60,12 @@ class Run:
 
     @property
     def state(self) -> str:
-        """ "scored", "trained", "interrupted" (or at work now), or "outdated": scored by another version of the code."""
+        """ "scored", "trained", "interrupted" (or at work now), or "outdated": of another version of the code."""
         if self.evaluation:
             return "scored" if self.evaluation["identity"]["code"] == HASHES["evaluate"] else "outdated"
-        return "trained" if (self.folder / "training.json").is_file() else "interrupted"
+        if not (self.folder / "training.json").is_file():
+            return "interrupted"
+        return "trained" if self.about["identity"]["code"] == HASHES["train"] else "outdated"
 
     def must_be_scored(self) -> None:
         """Raise LabkitError unless it is scored by this version of the code."""

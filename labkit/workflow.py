@@ -11,7 +11,7 @@ from pathlib import Path
 from labkit import dataset, gpu, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, load_all, reference_runs
-from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown
+from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown, writing
 
 
 def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> None:
@@ -48,7 +48,9 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
     # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
     command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}", f"gpus={gpus}"]
     log = ROOT / "runs" / preset / "snakemake.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log, "make it writable"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
     if profile:
         print(f"jobs run as {shown(resolve(profile))} says; {shown(log)} tells how far they are", flush=True)
     with open(log, "w", encoding="utf-8") as messages:

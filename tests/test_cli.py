@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from labkit import dataset, download, export, metrics, predict, runs, statistics, store
+from labkit import dataset, download, export, metrics, phantom, predict, runs, statistics, store
 from labkit.cli import app
 from labkit.evaluation import evaluate
+from labkit.experiment import Preset
 from labkit.training import fit
 
 
@@ -73,8 +74,28 @@ def test_states_of_a_run(trained):
     assert refused.exit_code == 1 and "is outdated, not scored" in refused.stderr
     (run.folder / "evaluation.json").unlink()
     assert runs.Run(run.folder).state == "trained"
+    listed = labkit("runs").stdout
+    assert "trained" in listed and "None" not in listed and "nan" not in listed.casefold()
+    of_other_code(run)
+    assert runs.Run(run.folder).state == "outdated"
     (run.folder / "training.json").unlink()
     assert runs.Run(run.folder).state == "interrupted"
+
+
+def of_other_code(run):
+    """Let a run be one that was trained before an edit."""
+    made = json.loads((run.folder / "experiment.json").read_text())
+    made["identity"]["code"] = "0" * 16
+    del made["checksum"]
+    (run.folder / "experiment.json").write_text(json.dumps(made))
+
+
+def test_a_copied_run_is_not_taken_for_the_one_in_its_place(home, trained, grey):
+    copy = shutil.copytree(trained[1].folder, home / "kept" / "smoke" / "infection-bce" / "seed0")
+    Image.fromarray(grey).save(home / "film.png")
+    for command, *films in (("predict", home / "film.png"), ("export",)):
+        refused = labkit(command, copy, *films)
+        assert refused.exit_code == 1 and "was moved or copied; put it back" in refused.stderr
 
 
 def test_compare(trained):
@@ -96,11 +117,19 @@ def test_compare(trained):
     assert "of other films" in told and "their films differ; those of the same class and file name are paired" in told
 
 
-def test_phantom(tmp_path):
+def test_phantom(tmp_path, monkeypatch):
     assert labkit("phantom", tmp_path / "new", "--films", 12, "--seed", 3).exit_code == 0
     assert len(dataset.index(tmp_path / "new", "lung")) > 12
     again = labkit("phantom", tmp_path / "new")
     assert again.exit_code == 1 and "is not empty" in again.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(phantom, "draw", interrupt)
+        stopped = labkit("phantom", tmp_path / "part")
+    assert stopped.exit_code == 1 and "remove it before you draw again" in stopped.stderr
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_check(home, tree):
@@ -277,6 +306,10 @@ def test_predict(home, trained, grey, monkeypatch):
     (folder / "bad.png").write_bytes(b"no film")
     some = labkit("predict", trained[2].name, folder, "--to", home / "more", "--lung", trained[0].name, "--json")
     assert some.exit_code == 1 and "bad.png" in some.stderr and len(json.loads(some.stdout)) == 4
+    none = labkit("predict", trained[2].name, folder / "bad.png", "--to", home / "none", "--lung", trained[0].name)
+    assert none.exit_code == 1 and not none.stdout and "overlays" not in none.stderr
+    inside = labkit("predict", trained[2].name, folder / "a", "--to", folder)
+    assert inside.exit_code == 1 and inside.stderr.startswith("labkit: --to: ") and "lies in it" in inside.stderr
 
 
 def test_predict_refuses(home, trained, grey):
@@ -286,17 +319,17 @@ def test_predict_refuses(home, trained, grey):
     assert "give a run of the lung task" in labkit("predict", trained[1].name, home, "--lung", trained[2].name).stderr
     alone = labkit("predict", trained[1].name, home / "film.png", "--to", home / "out")
     assert alone.exit_code == 0 and "no share of the lungs" in alone.stderr
+    of_other_code(trained[1])
+    assert "another version of the code" in labkit("predict", trained[1].name, home / "film.png").stderr
     (trained[1].folder / "training.json").unlink()
     assert "its training is not done" in labkit("predict", trained[1].name, home / "film.png").stderr
 
 
 def test_the_lung_run_beside_an_infection_run(smoke):
-    for name in ("lung-bce", "infection-bce"):
-        fit(smoke(name, epochs=1, size=16, base=1))
+    fit(smoke("infection-bce"))
     folder = smoke("infection-bce").folder
-    shutil.copytree(smoke("infection-bce", epochs=1, size=16, base=1).folder, folder)
     assert predict.lung_run_for(runs.Run(folder)) is None
-    shutil.copytree(smoke("lung-bce", epochs=1, size=16, base=1).folder, smoke("lung-bce").folder)
+    fit(smoke("lung-bce"))
     assert predict.lung_run_for(runs.Run(folder)).folder == smoke("lung-bce").folder
     assert predict.lung_run_for(runs.Run(smoke("lung-bce").folder)) is None
 
@@ -320,11 +353,23 @@ def test_export(home, trained, monkeypatch):
     # The run was scored in the machine's number format, bfloat16 perhaps.
     assert np.allclose(found.sum((1, 2, 3)), counted, rtol=0.02)
     card = (folder / "MODEL_CARD.md").read_text()
+    assert "Trained on phantom films" in card and "Tahir" not in card
     assert "Not for clinical use" in card and f"| IoU | {run.evaluation['test']['iou']:.3f} |" in card
     shutil.rmtree(folder)
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     refused = labkit("export", run.name, "--to", home / "out")
     assert refused.exit_code == 1 and "differs from the checkpoint" in refused.stderr and not folder.exists()
+
+
+def test_a_card_tells_whose_films_they_were(tmp_path, tree, monkeypatch):
+    assert "phantom films" in export._films(tree, "laptop")[0]
+    assert "not at hand" in export._films(tmp_path / "gone", "laptop")[0]
+    assert "COVID-QU-Ex (A. M. Tahir" in export._films(tmp_path, "laptop")[0]
+    monkeypatch.setattr(
+        export, "load_preset", lambda name: Preset(about="", collection="our hospital", experiments={"a": {}})
+    )
+    origin, limits = export._films(tmp_path, "mylab")
+    assert origin == "chest X-rays from our hospital" and "our hospital" in limits
 
 
 def test_export_would_see_another_network(trained):

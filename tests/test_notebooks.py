@@ -1,9 +1,10 @@
 """The notebooks' form, and what papermill makes of wrong parameters. That they run is nbval's to test (`make test`)."""
 
-import shutil
+import os
 import subprocess
 import sys
 
+import faults
 import nbformat
 import pytest
 
@@ -38,9 +39,18 @@ def test_form(path):
     assert sum(cell.cell_type == "markdown" for cell in notebook.cells) >= len(notebook.cells) / 3
 
 
-def papermill(notebook, tmp_path, *parameters):
-    command = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(tmp_path / "out.ipynb")]
-    return subprocess.run([*command, *parameters, "--no-progress-bar"], cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the sources: runs of whoever works in this folder stay as they are."""
+    root = tmp_path_factory.mktemp("notebooks") / "project"
+    faults.copy_sources(root)
+    return root
+
+
+def papermill(project, notebook, *parameters):
+    command = [sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", "out.ipynb", "--no-progress-bar"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    return subprocess.run([*command, *parameters], cwd=project, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -50,21 +60,19 @@ def papermill(notebook, tmp_path, *parameters):
         ("1_eda", ["-p", "data", "/no/such/folder"], "data: /no/such/folder is not a folder"),
     ],
 )
-def test_wrong_parameters_stop_the_run_before_any_work(tmp_path, notebook, parameters, told):
-    before = sorted((ROOT / "runs" / "smoke").rglob("*"))
-    run = papermill(notebook, tmp_path, *parameters)
+def test_wrong_parameters_stop_the_run_before_any_work(project, notebook, parameters, told):
+    run = papermill(project, notebook, *parameters)
     assert run.returncode != 0
     assert told in run.stderr.strip().splitlines()[-1]  # the last line of the failing cell
-    outputs = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.get("outputs")]
+    outputs = [cell for cell in nbformat.read(project / "out.ipynb", as_version=4).cells if cell.get("outputs")]
     assert outputs[-1].outputs[-1].evalue.startswith(told)
-    assert sorted((ROOT / "runs" / "smoke").rglob("*")) == before
+    assert not (project / "runs").exists()
 
 
-def test_plain_papermill_with_a_changed_knob(tmp_path):
+def test_plain_papermill_with_a_changed_knob(project):
     """README.md's command for one experiment: the changed knob has a folder of its own."""
-    folder = ROOT / "runs" / "smoke" / "infection-bce,epochs=1,lr=0.002" / "seed0"
-    shutil.rmtree(folder, ignore_errors=True)
-    run = papermill("2_train", tmp_path, "-p", "experiment", "infection-bce", "-p", "epochs", "1", "-p", "lr", "0.002")
+    folder = project / "runs" / "smoke" / "infection-bce,epochs=1,lr=0.002" / "seed0"
+    run = papermill(project, "2_train", "-p", "experiment", "infection-bce", "-p", "epochs", "1", "-p", "lr", "0.002")
     assert run.returncode == 0, run.stderr[-2000:]
     assert (folder / "training.json").is_file()
     assert len((folder / "history.csv").read_text().splitlines()) == 2

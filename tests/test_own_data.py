@@ -130,6 +130,18 @@ def test_films_are_not_sorted_twice(films, tmp_path):
     assert first.returncode == 0 and again.returncode == 1 and "data/mylab: is there already" in again.stderr
 
 
+def test_two_films_of_one_name_are_told(films, tmp_path):
+    own = shutil.copytree(films.attrs["root"] / "own", tmp_path / "own")
+    for kind in ("films", "lungs", "infections"):
+        (own / kind / "siteB").mkdir()
+        if (own / kind / "IMG 0000.jpg").exists():
+            shutil.copy(own / kind / "IMG 0000.jpg", own / kind / "siteB")
+    same = films.iloc[:1].assign(file="siteB/IMG 0000.jpg")  # of the same patient: so in the same split
+    pd.concat([films, same]).to_csv(own / "films.csv", index=False)
+    run = subprocess.run([sys.executable, "-c", SORT], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode != 0 and "siteB/IMG 0000.jpg: another film has this name" in run.stderr.splitlines()[-1]
+
+
 def test_lung_masks_only(films, tmp_path):
     own = shutil.copytree(films.attrs["root"] / "own", tmp_path / "own")
     shutil.rmtree(own / "infections")

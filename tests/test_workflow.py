@@ -266,6 +266,17 @@ def test_names_reach_the_shell_as_they_are(project):
     assert len(started) == 11 and all(shlex.quote(name) in shlex.join(shlex.split(line)) for line in started)
 
 
+def test_a_folder_for_runs_that_takes_none(project):
+    runs = project / "runs"
+    runs.rename(project / "runs before")
+    try:
+        runs.symlink_to("/proc")
+        assert "runs/smoke/snakemake.log: cannot be written" in refused(project, "report", "smoke")
+    finally:
+        runs.unlink()
+        (project / "runs before").rename(runs)
+
+
 def test_a_tree_without_masks(project, tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "it's $(a) copy")
     for kind in ("infection masks", "lung masks"):
