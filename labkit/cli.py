@@ -102,7 +102,7 @@ def phantom(
 def check(
     data: Annotated[
         str,
-        typer.Argument(help="Folder of COVID-QU-Ex, or one laid out like it; a relative path counts from labkit's."),
+        typer.Argument(help="Folder laid out like COVID-QU-Ex; a relative path counts from labkit's folder."),
     ],
     as_json: Json = False,
 ) -> None:
