@@ -1,5 +1,8 @@
 """What the experiments beyond the reference's four gain over the run that they change, and what they cost."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -26,12 +29,12 @@ def compare(experiments: list[Experiment]) -> dict | None:
     runs: dict[str, dict[int, Experiment]] = {}  # by name and seed
     for run in experiments:
         runs.setdefault(run.name, {})[run.seed] = run
-    rows = []
+    rows, outcome = [], functools.cache(_outcome)  # many rows have the same base
     for name, by_seed in runs.items():
         base = runs[RUNS[next(iter(by_seed.values())).task, "bce_iou"]]
         seeds = [seed for seed in by_seed if seed in base]
         if name not in RUNS.values():
-            rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
+            rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds], outcome))
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
         row["gain"]["p_adjusted"] = p
         row["gain"]["verdict"] = statistics.verdict(row["gain"])
@@ -49,6 +52,11 @@ def table(found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def title(row: dict) -> str:
+    """A row's name, with its task where it is the lungs' and the name does not say so."""
+    return row["name"] + " (lungs)" * (row["task"] == "lung" and "lung" not in row["name"])
+
+
 def changes(base: Experiment, run: Experiment) -> list[str]:
     """The knobs of `run` that are not those of `base`: "epochs 20", or the name alone of one switched on.
 
@@ -61,9 +69,9 @@ def changes(base: Experiment, run: Experiment) -> list[str]:
     return told + ["lungs true (an oracle)"] * (run.needs_lungs and not base.needs_lungs)
 
 
-def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
-    """One row of `compare`: the same seeds of the base and of what changes it."""
-    old, new = ([_outcome(run) for run in each] for each in (base, runs))
+def _against(base: list[Experiment], runs: list[Experiment], outcome: Callable[[Experiment], dict]) -> dict:
+    """One row of `compare`: the same seeds of the base and of what changes it, by the `outcome` of a run."""
+    old, new = ([outcome(run) for run in each] for each in (base, runs))
     before, after = (pd.concat([one["films"] for one in each], axis=1) for each in (old, new))
     before = before.reindex(after.index)
     in_time = [b["iou"][: max(1, int(a["time"] / b["epoch"]))].max() - a["iou"].max() for a, b in zip(old, new)]

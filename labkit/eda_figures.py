@@ -30,8 +30,11 @@ def split_counts(tables: dict[str, pd.DataFrame]) -> Figure:
             panel.bar_label(bars, fontsize=7, padding=1)
         panel.set(title=f"{task.capitalize()} task", xlabel="Split", ylabel="Films")
         panel.margins(y=0.12)
-        handles, labels = panel.get_legend_handles_labels()
         panel.legend_.remove()
+    # Of the panel with most classes: control films may be left out.
+    handles, labels = max(
+        (panel.get_legend_handles_labels() for panel in panels.flat), key=lambda legend: len(legend[1])
+    )
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     sns.despine(figure)
     return figure

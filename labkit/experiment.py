@@ -127,10 +127,16 @@ class Experiment(Strict):
         for knob in ("lung_input", "lung_prior", "multitask"):
             if getattr(self, knob) and self.task == "lung":
                 raise ValueError(f"{knob}: is for the infection task; the lung task would be told its answer")
+        if self.controls and self.task == "lung":
+            raise ValueError("controls: is for the infection task; every film of the lung task has a lung")
         if self.lungs != "true" and not (self.lung_input or self.lung_prior):
             raise ValueError(f"lungs: needs lung_input or lung_prior, which would use them (got {self.lungs!r})")
         if self.film_gate and not (self.multitask and self.controls):
             raise ValueError("film_gate: needs multitask and controls; without control films every film is infected")
+        if self.film_gate and self.tta > 1:
+            raise ValueError(
+                f"film_gate: needs tta 1, for one view called healthy would outweigh all others (got {self.tta})"
+            )
         if self.warmup and (self.schedule != "cosine" or self.warmup >= self.epochs):
             raise ValueError(f"warmup: needs schedule cosine and more epochs than it takes (got {self.warmup})")
         return self
@@ -154,6 +160,10 @@ class Experiment(Strict):
     def starts_from(self) -> dict[str, str]:
         """The runs of the same preset and seed whose weights it needs, by the knob that names them."""
         return {knob: getattr(self, knob) for knob in OTHER_RUNS if getattr(self, knob) != _default(knob)}
+
+    def identifying(self) -> dict:
+        """The knobs that tell its results from others', with their values."""
+        return {knob: value for knob, value in self.model_dump().items() if knob not in UNNAMED}
 
     @property
     def folder(self) -> Path:
@@ -305,10 +315,10 @@ def load_all(preset: str, data: str = "") -> list[Experiment]:
 
 
 def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
-    """The reference's four runs by name, with the preset's first seed.
+    """The reference's four runs by name, with the first seed that all of them have.
 
-    Raises LabkitError unless all are there, and where another experiment has no seed in common with the run with BCE+IoU on
-    its task, which it is held against.
+    Raises LabkitError unless all are there and have one in common, and where another experiment has none in common with the
+    run with BCE+IoU on its task, which it is held against.
     """
     named = {run.name: run for run in reversed(experiments)}
     path = f"workflow/presets/{experiments[0].preset}.yml"
@@ -319,13 +329,19 @@ def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
     seeds: dict[str, set[int]] = {}
     for run in experiments:
         seeds.setdefault(run.name, set()).add(run.seed)
+    shared = set.intersection(*(seeds[name] for name in RUNS.values()))
+    if not shared:
+        raise LabkitError(
+            f"{path}: seeds: {', '.join(RUNS.values())} must have one in common; they are held against each other"
+        )
     for run in named.values():
         base = RUNS[run.task, "bce_iou"]
         if not seeds[run.name] & seeds[base]:
             raise LabkitError(
                 f"{path}: {run.name}: seeds: must have one in common with {base}, which it is held against"
             )
-    return {name: named[name] for name in RUNS.values()}
+    first = next(run.seed for run in experiments if run.seed in shared)
+    return {run.name: run for name in RUNS.values() for run in experiments if (run.name, run.seed) == (name, first)}
 
 
 def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
@@ -393,4 +409,6 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not knob:  # a rule between knobs: its message names one
         return message
-    return f"{knob}: {message[0].lower()}{message[1:]} (got {first['input']!r})"
+    # YAML reads 1e-3 as text, and 1.0e-3 as a number.
+    told = "; write it with a point, as 1.0e-3" if re.fullmatch(r"-?[0-9]+[eE][-+]?[0-9]+", str(first["input"])) else ""
+    return f"{knob}: {message[0].lower()}{message[1:]} (got {first['input']!r}{told})"

@@ -117,7 +117,7 @@ def model_card(run: Run, pack: store.Pack, root: Path, checked: dict) -> str:
         scored=test["films"] - test["left_out"],
         best_epoch=run.evaluation["best_epoch"],
         settings="\n".join(f"| {knob} | {value} |" for knob, value in knobs.items()),
-        commit=run.about["environment"]["commit"],
+        commit=", ".join(dict.fromkeys(one["commit"] for one in run.about["environments"])),
         whose="the run's own" if own else "not the run's own",
         **checked,
     )

@@ -1,4 +1,4 @@
-"""Pictures: one function a figure. Each takes tables and arrays and returns a Figure; none computes a result."""
+"""Pictures: one function a figure. Each takes tables and arrays and returns a Figure; results are computed elsewhere."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from labkit import ablation, severity
 from labkit.style import (
     CLASS_COLOURS,
     COLUMN,
@@ -122,8 +123,7 @@ def agreement(shares: dict[str, pd.DataFrame]) -> Figure:
         percent = 100 * table.dropna()
         difference = percent["predicted"] - percent["true"]
         panel.scatter(percent.mean(axis=1), difference, s=10, color=LOSS_COLOURS[loss], linewidth=0, alpha=0.8)
-        bias, reach = difference.mean(), 1.96 * difference.std()
-        for height, name in ((bias, "bias"), (bias - reach, "limits of agreement"), (bias + reach, None)):
+        for height, name in zip(severity.limits(percent), ("bias", "limits of agreement", None)):
             if np.isfinite(height):
                 panel.axhline(
                     height, color="black", linewidth=0.9, linestyle="-" if name == "bias" else "--", label=name
@@ -212,7 +212,7 @@ def gains(rows: list[dict]) -> Figure:
         face = "white" if gain["verdict"] == "none" else colour
         panel.plot(gain["mean"], place, "o", color=colour, markerfacecolor=face, markersize=4)
     panel.axvline(0, color="black", linewidth=0.8)
-    panel.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=6)
+    panel.set_yticks(range(len(rows)), [ablation.title(row) for row in rows], fontsize=6)
     panel.set(xlabel="Gain in test IoU over the base", ylim=(-0.7, len(rows) - 0.3))
     panel.grid(axis="y", visible=False)
     return figure

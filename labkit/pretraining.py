@@ -5,27 +5,43 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit import checkpoint
+from labkit import checkpoint, store
+from labkit.code import HASHES
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment
-from labkit.files import read_json, sha256, shown
+from labkit.experiment import Experiment, load, load_preset
+from labkit.files import intact, read_json, sha256, shown
 
 
 def digest(experiment: Experiment) -> dict[str, str]:
     """The SHA-256 of the weights of other runs that training needs, by knob ("pretrained", "lungs"); empty without any.
 
-    Raises LabkitError where such a run's training is not done, or is of another task than what it is to find.
+    Raises LabkitError where such a run's training is not done, is of other knobs, films or code than now, or is of another
+    task than what it is to find.
     """
     found = {}
     for knob, name in experiment.starts_from.items():
         folder = _folder(experiment, name)
-        if not (folder / "training.json").is_file():
+        if not intact(folder / "training.json"):
             raise LabkitError(f"{knob}: there is no finished training in {shown(folder)}; train it first")
-        task = read_json(folder / "experiment.json")["identity"]["knobs"]["task"]
+        made = read_json(folder / "experiment.json")["identity"]
+        if not _of_today(made, experiment, name):
+            raise LabkitError(
+                f"{knob}: {shown(folder)} is of other knobs, films or code than now; train it again first"
+            )
+        task = made["knobs"]["task"]
         if knob == "lungs" and task != "lung":
             raise LabkitError(f"lungs: {name} finds the {task}; name a run of the lung task")
         found[knob] = sha256(folder / "best.pt")
     return found
+
+
+def _of_today(made: dict, experiment: Experiment, name: str) -> bool:
+    """Whether the identity `made` of the run `name` is what that run would have now, of knobs as far as its preset says."""
+    if name not in load_preset(experiment.preset).experiments:  # its name tells of knobs that were changed by hand
+        return made["code"] == HASHES["train"]
+    other = load(experiment.preset, name, experiment.seed, data=experiment.data)
+    films = store.load(other).about["fingerprint"]
+    return (made["knobs"], made["films"], made["code"]) == (other.identifying(), films, HASHES["train"])
 
 
 def start(network: nn.Module, experiment: Experiment) -> None:

@@ -45,6 +45,8 @@ def collect(experiments: list[Experiment]) -> dict:
     """
     preset = experiments[0].preset
     chosen = reference_runs(experiments)
+    for run in experiments:  # in their order: what a run starts from stands above it
+        evaluate(run)
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     films = _eda(list(chosen.values()), runs)
     test_rows = {name: metrics.rows_of(experiment.folder, "test") for name, experiment in chosen.items()}
@@ -77,7 +79,9 @@ def collect(experiments: list[Experiment]) -> dict:
         "ablation": ablation.compare(experiments),
         "verdicts": verdicts(runs, histories, films, compared),
         "thresholds": THRESHOLDS,
-        "environment": _distinct([read_json(run.folder / "experiment.json")["environment"] for run in chosen.values()]),
+        "environment": _distinct(
+            [one for run in chosen.values() for one in read_json(run.folder / "experiment.json")["environments"]]
+        ),
         "training_minutes": sum(run["training_seconds"] for run in runs.values()) / 60,
     }
 
@@ -340,7 +344,7 @@ def _conventions(experiments: list[Experiment]) -> dict | None:
     named = {run.name: run for run in reversed(experiments)}  # of several seeds the first
     name = RUNS["infection", "bce_iou"]
     trained = {"without controls": named[name]}
-    if f"{name}-controls" in named:
+    if f"{name}-controls" in named and named[f"{name}-controls"].controls:
         trained["with controls"] = named[f"{name}-controls"]
     for run in trained.values():
         evaluate(run)

@@ -30,6 +30,13 @@ def grade(share: np.ndarray) -> np.ndarray:
     return np.searchsorted(GRADES, share, side="left")
 
 
+def limits(pairs: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean of predicted minus true shares, and the limits of agreement: it -/+ 1.96 standard deviations, NaN of one film."""
+    difference = pairs["predicted"] - pairs["true"]
+    bias, reach = float(difference.mean()), 1.96 * float(difference.std())
+    return bias, bias - reach, bias + reach
+
+
 def summarise(rows: pd.DataFrame) -> dict[str, float | int | None]:
     """Agreement of predicted with true infected shares over films; None where a number is not defined.
 
@@ -42,8 +49,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, float | int | None]:
     pairs = shares(rows).dropna()
     if pairs.empty:
         return {"films": 0} | dict.fromkeys(("mae", "bias", "low", "high", "same_grade", "kappa"))
-    difference = pairs["predicted"] - pairs["true"]
-    bias, deviation = float(difference.mean()), float(difference.std()) if len(pairs) > 1 else None
+    bias, low, high = limits(pairs)
     predicted, true = (grade(pairs[name].to_numpy()) for name in ("predicted", "true"))
     table = np.zeros((len(GRADES) + 1, len(GRADES) + 1))
     np.add.at(table, (predicted, true), 1)
@@ -51,10 +57,10 @@ def summarise(rows: pd.DataFrame) -> dict[str, float | int | None]:
     graded = len(set(predicted) | set(true)) > 1
     return {
         "films": len(pairs),
-        "mae": float(difference.abs().mean()),
+        "mae": float((pairs["predicted"] - pairs["true"]).abs().mean()),
         "bias": bias,
-        "low": None if deviation is None else bias - 1.96 * deviation,
-        "high": None if deviation is None else bias + 1.96 * deviation,
+        "low": None if np.isnan(low) else low,
+        "high": None if np.isnan(high) else high,
         "same_grade": float((predicted == true).mean()),
         "kappa": float(cohens_kappa(table, wt="quadratic", return_results=False)) if graded else None,
     }

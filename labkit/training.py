@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from labkit import checkpoint, code, losses, metrics, parallel, pretraining, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
-from labkit.experiment import UNNAMED, Experiment
+from labkit.experiment import Experiment
 from labkit.files import checksum, intact, lock, read_json, shown, write_json, written
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet, network_of
@@ -29,15 +29,14 @@ def identity_of(experiment: Experiment, pack: Pack, stage: str = "train") -> dic
 
     Results with another identity are not used.
     """
-    knobs = {knob: value for knob, value in experiment.model_dump().items() if knob not in UNNAMED}
-    made_of = {"knobs": knobs, "films": pack.about["fingerprint"], "code": code.HASHES[stage]}
+    made_of = {"knobs": experiment.identifying(), "films": pack.about["fingerprint"], "code": code.HASHES[stage]}
     return made_of | pretraining.digest(experiment)
 
 
 def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     """Train an experiment by the report's recipe (III-D) and return its history, a row an epoch.
 
-    Writes into experiment.folder: experiment.json (identity, environment, where the films are); after each epoch
+    Writes into experiment.folder: experiment.json (identity, environments, where the films are); after each epoch
     history.csv and last.pt, which holds all there is to go on with, and previous.pt, the one before it; once all epochs are
     done best.pt, the network of the best epoch, and training.json. A training that is done is not done again; an
     interrupted one goes on where it was, to the same result as without the interruption. One whose knobs, films or code have
@@ -72,11 +71,19 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     state = Trainee(experiment, device)
     state.restore(folder, identity)
     history = state.history
-    if history and known["environment"] != environment:
-        print("this run goes on with another machine, thread count or code version than before: last digits may differ")
-    made = {"identity": identity, "environment": environment, "data": experiment.data}
-    write_json(folder / "experiment.json", made)
+    environments = known["environments"] if history else []  # those that computed an epoch
+    if not (history and finished(experiment, history)) and environments[-1:] != [environment]:
+        if history:
+            print(
+                "this run goes on with another machine, thread count or code version than before: last digits may differ"
+            )
+        environments.append(environment)
+    write_json(
+        folder / "experiment.json", {"identity": identity, "environments": environments, "data": experiment.data}
+    )
     train_rows, val_rows = (pack.rows(split, experiment.controls) for split in ("Train", "Val"))
+    if experiment.controls and not pack.samples["control"].to_numpy()[train_rows].any():
+        raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
     try:
@@ -101,7 +108,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     _write_history(folder, history)
     checkpoint.save(folder / "best.pt", {"network": state.best, "epoch": best_epoch(history)})
     sums = {name: checksum(folder / name) for name in ("history.csv", "best.pt")}
-    write_json(folder / "training.json", {"identity": identity, "best_epoch": best_epoch(history), "files": sums})
+    write_json(folder / "training.json", {"best_epoch": best_epoch(history), "files": sums})
     return pd.DataFrame(history, columns=HISTORY)
 
 

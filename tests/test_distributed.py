@@ -58,7 +58,7 @@ def step_by_halves(self, images, masks):
 def test_two_processes_are_one_that_adds_up_halves(project, tree, smoke, monkeypatch):
     assert faults.start(project, *command(tree)).wait() == 0, (project / "said.txt").read_text()
     folder = project / "runs" / "pair" / "lung-bce_iou" / "seed0"
-    assert read_json(folder / "experiment.json")["environment"]["processes"] == 2
+    assert read_json(folder / "experiment.json")["environments"][-1]["processes"] == 2
     pair = torch.load(folder / "last.pt", weights_only=True)["network"]
     history = pd.read_csv(folder / "history.csv")
 

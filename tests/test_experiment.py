@@ -204,8 +204,35 @@ def test_seeds_of_one_experiment(tmp_path, monkeypatch):
             preset(extra)
 
 
+def test_the_four_runs_are_of_one_seed(tmp_path, monkeypatch):
+    text = (experiment.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    for bce, seeds in (("[1]", None), ("[2, 1, 0]", {0}), ("[2, 1]", None), ("[0]", {0})):
+        changed = text.replace("{task: lung, loss: bce}", f"{{task: lung, loss: bce, seeds: {bce}}}")
+        assert changed != text
+        (tmp_path / "mine.yml").write_text(changed)
+        if seeds:
+            assert {run.seed for run in experiment.reference_runs(load_all("mine")).values()} == seeds
+        else:
+            with pytest.raises(
+                LabkitError, match="^workflow/presets/mine.yml: seeds: lung-bce, .* must have one in common"
+            ):
+                experiment.reference_runs(load_all("mine"))
+
+
+def test_a_number_that_yaml_takes_for_text(tmp_path, monkeypatch):
+    text = (experiment.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    (tmp_path / "mine.yml").write_text(text.replace("{task: lung, loss: bce}", "{task: lung, loss: bce, lr: 1e-3}"))
+    with pytest.raises(LabkitError, match="lr: .* .got '1e-3'; write it with a point, as 1.0e-3.$"):
+        load("mine", "lung-bce")
+
+
 def test_knobs_that_need_each_other():
+    with pytest.raises(LabkitError, match="^film_gate: needs tta 1"):
+        load("smoke", "infection-bce", film_gate=True, multitask=True, controls=True, tta=2)
     for knobs, told in (
+        ({"controls": True}, "controls: is for the infection task"),
         ({"multitask": True}, "multitask: is for the infection task"),
         ({"lungs": "lung-bce"}, "lungs: needs lung_input or lung_prior"),
         ({"film_gate": True}, "film_gate: needs multitask and controls"),

@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 import torch
 
-from labkit import export, runs, store, training
+from labkit import code, export, pretraining, runs, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import evaluate
 from labkit.experiment import load
@@ -39,6 +41,27 @@ def test_other_weights_to_start_from_train_anew(smoke):
     assert fit(run)["train_loss"].item() != first
     assert "pretrained" in read_json(run.folder / "experiment.json")["identity"]
     assert "pretrained" not in read_json(lung.folder / "experiment.json")["identity"]
+
+
+def test_weights_of_other_knobs_films_or_code_are_not_started_from(smoke, monkeypatch):
+    lung, run = smoke(), smoke("infection-bce", pretrained="lung-bce_iou")
+    fit(lung)
+    pretraining.digest(run)
+    told = "^pretrained: runs/smoke/lung-bce_iou/seed0 is of other knobs, films or code than now; train it again first"
+    films = store.load(lung)
+    other = dataclasses.replace(films, about=films.about | {"fingerprint": "of others"})
+    for change in (
+        lambda patch: patch.setattr(store, "load", lambda run: other),
+        lambda patch: patch.setitem(code.HASHES, "train", "of others"),
+        lambda patch: patch.setattr(pretraining, "load", lambda *given, **knobs: load(*given, **knobs, lr=0.1)),
+    ):
+        with monkeypatch.context() as patch:
+            change(patch)
+            with pytest.raises(LabkitError, match=told):
+                pretraining.digest(run)
+    (lung.folder / "best.pt").unlink()
+    with pytest.raises(LabkitError, match="^pretrained: there is no finished training in"):
+        pretraining.digest(run)
 
 
 def test_networks_of_another_form_are_refused(smoke):

@@ -11,7 +11,19 @@ import pandas as pd
 import pytest
 import torch
 
-from labkit import boundary, conventions, eda_figures, files, metrics, report, results, statistics, store, style
+from labkit import (
+    boundary,
+    conventions,
+    dataset,
+    eda_figures,
+    files,
+    metrics,
+    report,
+    results,
+    statistics,
+    store,
+    style,
+)
 from labkit.errors import LabkitError
 from labkit.experiment import load_all
 from labkit.files import ROOT
@@ -648,15 +660,22 @@ def test_all_scores_in_one_table(project):
     assert table.at[("infection-bce", "val"), "severity_kappa"] == 0.8 and "intervals_iou_low" not in table
 
 
-def test_a_small_preset_from_films_to_results(smoke, tree):
+def test_a_small_preset_from_films_to_results(smoke, tree, tmp_path):
     """collect() on real files: what is left out where films leak, and every number where the report looks for it."""
+    films = shutil.copytree(tree, tmp_path / "films")
+    samples = dataset.index(films, "lung").groupby("split")["image"].first()
+    shutil.copy(samples["Train"], samples["Test"])
     experiments = [smoke(name, epochs=1) for name in RUN_NAMES]
-    experiments = [run.model_copy(update={"name": name}) for run, name in zip(experiments, RUN_NAMES)]
+    experiments = [
+        run.model_copy(update={"name": name, "data": str(films)}) for run, name in zip(experiments, RUN_NAMES)
+    ]
     found = results.collect(experiments)
     for run in found["runs"].values():
-        assert run["leaked"] == 0
         whole = {name: value for name, value in run["test"].items() if name not in ("controls", "intervals")}
-        assert run["test_without_leaked"] == whole
+        if run["task"] == "lung":
+            assert run["leaked"] == 1 and run["test_without_leaked"]["films"] == whole["films"] - 1
+        else:
+            assert run["leaked"] == 0 and run["test_without_leaked"] == whole
         assert run["test"]["intervals"]["hd95"]["mean"] == pytest.approx(run["test"]["hd95"])
         assert run["test"]["intervals"]["brier"]["mean"] == pytest.approx(run["test"]["calibration"]["image"]["brier"])
     assert found["consistency"]["pooled"] == 0 and found["spread"] is None
@@ -669,6 +688,7 @@ def test_section_on_what_switches_gain(project):
         costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
         return {
             "name": name,
+            "task": "lung" if name.startswith("lung") else "infection",
             "seeds": list(seeds),
             "changes": ["flips 3", "tta 2"],
             "iou": 0.5,
@@ -698,6 +718,11 @@ def test_section_on_what_switches_gain(project):
         and "For all of them no difference was found" in text
     )
     assert "A lower one" not in text
+    assert "an oracle" not in text
+    told = alike | {"name": "infection-told", "task": "infection", "changes": ["lung_input", "lungs true (an oracle)"]}
+    assert "told the true lungs (an oracle) shows what" in project(ablation={"alpha": 0.05, "rows": [alike, told]})
+    wider = project(ablation={"alpha": 0.05, "rows": [better | {"name": "wider", "task": "lung"}]})
+    assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
     assert "For it no difference was found" in project(ablation={"alpha": 0.05, "rows": [alike]})
     assert "Recipe" not in project().replace("recipe", "")
     # A table too long for a page with other things on it goes to the end.

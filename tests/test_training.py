@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import os
+import shutil
 import threading
 import time
 
@@ -38,7 +39,7 @@ def test_history_and_files(smoke):
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     about = read_json(run.folder / "experiment.json")
     assert about["identity"]["knobs"]["loss"] == "bce_iou"
-    assert {"packages", "commit", "threads", "device", "precision"} <= set(about["environment"])
+    assert {"packages", "commit", "threads", "device", "precision"} <= set(about["environments"][0])
     assert read_json(run.folder / "training.json")["best_epoch"] == history["iou"].idxmax() + 1
     assert [path.name for path in run.folder.glob(".*")] == [".lock"]  # no temporary file is left
 
@@ -268,6 +269,11 @@ def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):
             fit(run)
     fit(run.model_copy(update={"threads": 1}))
     assert "goes on with another machine, thread count" in capsys.readouterr().out
+    # Both machines are told; one that computed no epoch is not.
+    (run.folder / "training.json").unlink()
+    fit(run.model_copy(update={"threads": 2}))
+    environments = read_json(run.folder / "experiment.json")["environments"]
+    assert [environment["threads"] for environment in environments] == [2, 1]
 
 
 def test_a_few_real_steps_of_the_paper_preset(home, tmp_path):
@@ -304,4 +310,18 @@ def test_multitask_learns_lungs_and_films_and_reports_the_infection(smoke):
     torch.testing.assert_close(state.step(images, masks)[0], expected.detach())
     for head in ("head", "lung_head", "film_head"):
         assert not torch.equal(before[f"{head}.weight"], state.network.state_dict()[f"{head}.weight"])
-    assert fit(run.model_copy(update={"epochs": 1}))["train_loss"].item() > 0
+    history = fit(run)
+    best = history.loc[history["iou"].idxmax()]
+    rows = score(load_best(run, device_of(run)), pack, pack.rows("Val"), run, device_of(run))
+    assert best["val_loss"] == pytest.approx(rows["loss"].mean()) and best["iou"] == pytest.approx(
+        training.metrics.iou(rows)
+    )
+
+
+def test_controls_need_control_films(smoke, tree, tmp_path):
+    few = shutil.copytree(tree, tmp_path / "few")
+    for name in ("Non-COVID", "Normal"):
+        for folder in (few / "Infection Segmentation Data").rglob(name):
+            shutil.rmtree(folder)
+    with pytest.raises(LabkitError, match="^controls: there is no control film to train on in .*few"):
+        fit(smoke("infection-bce", controls=True).model_copy(update={"data": str(few)}))
