@@ -49,7 +49,7 @@ def training_curves(histories: dict[tuple[str, str], pd.DataFrame]) -> Figure:
     return figure
 
 
-def film_scores(rows: pd.DataFrame) -> Figure:
+def score_distributions(rows: pd.DataFrame) -> Figure:
     """IoU of single films: how it is distributed, and against the size of the true mask.
 
     `rows` as scoring.score gives them, with a column `iou`; films without a true mask have none and do not show.
@@ -157,7 +157,7 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
     return figure
 
 
-def iou_by_threshold(curves: dict[str, dict[str, dict]]) -> Figure:
+def threshold_curves(curves: dict[str, dict[str, dict]]) -> Figure:
     """Fig. 8: IoU of test films at other thresholds than 0.5, a panel a task.
 
     `curves`: for each task and loss, calibration.iou_by_threshold.

@@ -116,7 +116,7 @@ def test_iou_by_size():
 
 def test_iou_by_threshold():
     curve = {"threshold": np.array([0.25, 0.75]), "iou": np.array([0.4, 0.6])}
-    figure = figures.iou_by_threshold({"lung": {"bce": curve, "bce_iou": curve}, "infection": {"bce": curve}})
+    figure = figures.threshold_curves({"lung": {"bce": curve, "bce_iou": curve}, "infection": {"bce": curve}})
     axes_are_named_below(figure)
     assert [line.get_xydata().tolist() for line in figure.axes[1].lines[1:]] == [[[0.25, 0.4], [0.75, 0.6]]]
     assert [text.get_text() for text in figure.legends[0].texts] == ["BCE", "BCE + IoU"]
@@ -144,7 +144,7 @@ def test_exploratory_pictures(packs):
         eda_figures.mask_area(both),
         eda_figures.mask_shape(both),
         eda_figures.pixel_imbalance({task: table["image_share"].mean() for task, table in tables.items()}),
-        figures.film_scores(
+        figures.score_distributions(
             pd.DataFrame({"class": "Normal", "truth": [4, 6], "pixels": 64, "iou": [0.5, 0.75]}),
         ),
     ):
