@@ -1,14 +1,11 @@
 """What the experiments beyond the reference's four gain over the run that they change, and what they cost."""
 
-import functools
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from labkit import metrics, statistics
-from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment
+from labkit.files import read_json
 
 
 def compare(experiments: list[Experiment]) -> dict | None:
@@ -17,24 +14,25 @@ def compare(experiments: list[Experiment]) -> dict | None:
     The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha` and `rows`, in the
     order of the preset, of each:
 
-    - `name`, `task`, `seeds` (those that the base has too), `changes`: texts, a knob each that differs from the base's;
+    - `name`; `title`, the name and the lung task where the name does not tell it; `task`; `seeds` (those that the base has
+      too); `changes`: texts, a knob each that differs from the base's;
     - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
       the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`, by statistics.verdict;
     - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
     - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
     - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
 
-    Runs that are not trained and scored are so first.
+    The runs must be trained and scored.
     """
     runs: dict[str, dict[int, Experiment]] = {}  # by name and seed
     for run in experiments:
         runs.setdefault(run.name, {})[run.seed] = run
-    rows, outcome = [], functools.cache(_outcome)  # many rows have the same base
+    rows = []
     for name, by_seed in runs.items():
         base = runs[RUNS[next(iter(by_seed.values())).task, "bce_iou"]]
         seeds = [seed for seed in by_seed if seed in base]
         if name not in RUNS.values():
-            rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds], outcome))
+            rows.append(_against([base[seed] for seed in seeds], [by_seed[seed] for seed in seeds]))
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
         row["gain"]["p_adjusted"] = p
         row["gain"]["verdict"] = statistics.verdict(row["gain"])
@@ -52,11 +50,6 @@ def table(found: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def title(row: dict) -> str:
-    """A row's name, with its task where it is the lungs' and the name does not say so."""
-    return row["name"] + " (lungs)" * (row["task"] == "lung" and "lung" not in row["name"])
-
-
 def changes(base: Experiment, run: Experiment) -> list[str]:
     """The knobs of `run` that are not those of `base`: "epochs 20", or the name alone of one switched on.
 
@@ -69,14 +62,15 @@ def changes(base: Experiment, run: Experiment) -> list[str]:
     return told + ["lungs true (an oracle)"] * (run.needs_lungs and not base.needs_lungs)
 
 
-def _against(base: list[Experiment], runs: list[Experiment], outcome: Callable[[Experiment], dict]) -> dict:
-    """One row of `compare`: the same seeds of the base and of what changes it, by the `outcome` of a run."""
-    old, new = ([outcome(run) for run in each] for each in (base, runs))
+def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
+    """One row of `compare`: the same seeds of the base and of what changes it."""
+    old, new = ([_outcome(run) for run in each] for each in (base, runs))
     before, after = (pd.concat([one["films"] for one in each], axis=1) for each in (old, new))
     before = before.reindex(after.index)
     in_time = [b["iou"][: max(1, int(a["time"] / b["epoch"]))].max() - a["iou"].max() for a, b in zip(old, new)]
     return {
         "name": runs[0].name,
+        "title": runs[0].name + " (lungs)" * (runs[0].task == "lung" and "lung" not in runs[0].name),
         "task": runs[0].task,
         "seeds": [run.seed for run in runs],
         "changes": changes(base[0], runs[0]),
@@ -92,7 +86,7 @@ def _against(base: list[Experiment], runs: list[Experiment], outcome: Callable[[
 
 def _outcome(run: Experiment) -> dict:
     """A run's test films' IoU by class and name, its validation IoU epoch by epoch, and what it cost."""
-    parameters = evaluate(run)["parameters"]
+    parameters = read_json(run.folder / "evaluation.json")["parameters"]
     history = pd.read_csv(run.folder / "history.csv")
     films = metrics.film_iou(metrics.rows_of(run.folder, "test").set_index(["class", "name"]))
     epoch = float(history["seconds"].min())  # the fastest: other work on the machine only ever slows one down

@@ -341,7 +341,8 @@ def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
                 f"{path}: {run.name}: seeds: must have one in common with {base}, which it is held against"
             )
     first = next(run.seed for run in experiments if run.seed in shared)
-    return {run.name: run for name in RUNS.values() for run in experiments if (run.name, run.seed) == (name, first)}
+    of_first = {run.name: run for run in experiments if run.seed == first}
+    return {name: of_first[name] for name in RUNS.values()}
 
 
 def from_notebook(namespace: dict) -> Experiment | list[Experiment]:

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from labkit import ablation, severity
+from labkit import severity
 from labkit.style import (
     CLASS_COLOURS,
     COLUMN,
@@ -212,7 +212,7 @@ def gains(rows: list[dict]) -> Figure:
         face = "white" if gain["verdict"] == "none" else colour
         panel.plot(gain["mean"], place, "o", color=colour, markerfacecolor=face, markersize=4)
     panel.axvline(0, color="black", linewidth=0.8)
-    panel.set_yticks(range(len(rows)), [ablation.title(row) for row in rows], fontsize=6)
+    panel.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=6)
     panel.set(xlabel="Gain in test IoU over the base", ylim=(-0.7, len(rows) - 0.3))
     panel.grid(axis="y", visible=False)
     return figure

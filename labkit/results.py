@@ -346,8 +346,6 @@ def _conventions(experiments: list[Experiment]) -> dict | None:
     trained = {"without controls": named[name]}
     if f"{name}-controls" in named and named[f"{name}-controls"].controls:
         trained["with controls"] = named[f"{name}-controls"]
-    for run in trained.values():
-        evaluate(run)
     rows = {name: metrics.rows_of(run.folder, "val", controls=True) for name, run in trained.items()}
     if not all(films["control"].any() for films in rows.values()):
         return None

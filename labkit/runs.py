@@ -40,9 +40,8 @@ class Run:
         except (KeyError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise LabkitError(f"{shown(self.folder)}: was run by another version of labkit ({reason})") from None
-        if (
-            experiment.folder.resolve() != self.folder.resolve()
-        ):  # an experiment's files are looked for in its own folder
+        # An experiment's files are looked for in its own folder.
+        if experiment.folder.resolve() != self.folder.resolve():
             raise LabkitError(f"{shown(self.folder)}: was moved or copied; put it back at {shown(experiment.folder)}")
         return experiment
 

@@ -71,6 +71,13 @@ def test_films_without_a_true_mask_do_not_count(compared):
     assert row["iou"] == pytest.approx(np.nanmean(plain) + 0.1)
 
 
+def test_a_title_tells_the_lung_task_where_the_name_does_not(compared):
+    alike, lungs = outcome(np.linspace(0.2, 0.8, FILMS)), {"task": "lung"}
+    more = [("wider", lungs, {0: alike}), ("lung-wider", lungs, {0: alike}), ("deeper", {}, {0: alike})]
+    rows = compared([*more, (RUNS["lung", "bce_iou"], lungs, {0: alike})], {0: alike})["rows"]
+    assert [row["title"] for row in rows] == ["wider (lungs)", "lung-wider", "deeper"]
+
+
 def test_no_verdict_where_mean_and_ranks_disagree(compared):
     plain = np.linspace(0.2, 0.8, FILMS)
     change = np.linspace(-0.012, -0.010, FILMS)  # a little worse for most films,

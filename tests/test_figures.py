@@ -192,7 +192,7 @@ def test_save_writes_print_and_screen(tmp_path):
 def test_gains_are_sorted_and_chance_is_hollow():
     def row(name, mean, verdict):
         gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "verdict": verdict}
-        return {"name": name, "task": "infection", "gain": gain}
+        return {"name": name, "title": name, "task": "infection", "gain": gain}
 
     figure = figures.gains([row("worse", -0.02, "lower"), row("better", 0.05, "higher"), row("alike", 0.0, "none")])
     (panel,) = figure.axes

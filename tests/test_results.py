@@ -688,6 +688,7 @@ def test_section_on_what_switches_gain(project):
         costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
         return {
             "name": name,
+            "title": name,
             "task": "lung" if name.startswith("lung") else "infection",
             "seeds": list(seeds),
             "changes": ["flips 3", "tta 2"],
@@ -719,9 +720,16 @@ def test_section_on_what_switches_gain(project):
     )
     assert "A lower one" not in text
     assert "an oracle" not in text
-    told = alike | {"name": "infection-told", "task": "infection", "changes": ["lung_input", "lungs true (an oracle)"]}
+    told = alike | {
+        "name": "infection-told",
+        "title": "infection-told",
+        "task": "infection",
+        "changes": ["lung_input", "lungs true (an oracle)"],
+    }
     assert "told the true lungs (an oracle) shows what" in project(ablation={"alpha": 0.05, "rows": [alike, told]})
-    wider = project(ablation={"alpha": 0.05, "rows": [better | {"name": "wider", "task": "lung"}]})
+    wider = project(
+        ablation={"alpha": 0.05, "rows": [better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}]}
+    )
     assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
     assert "For it no difference was found" in project(ablation={"alpha": 0.05, "rows": [alike]})
     assert "Recipe" not in project().replace("recipe", "")
