@@ -45,6 +45,8 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
     command += ["--resources", f"gpu={gpus}"] if gpus else []
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
+    # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile.
+    command += ["--scheduler", "greedy"]
     # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
     command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}", f"gpus={gpus}"]
     log = ROOT / "runs" / preset / "snakemake.log"
