@@ -8,7 +8,7 @@ from torch import nn
 from labkit import boundary, calibration, metrics, provenance, severity, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import checksum, intact, read_json, sha256, write_json, written
+from labkit.files import checksum, intact, read_json, write_json, written
 from labkit.hardware import device_of
 from labkit.model import parameter_count
 from labkit.scoring import film_counts, predictions, probabilities, table
@@ -29,7 +29,7 @@ def evaluate(experiment: Experiment) -> dict:
     pack = store.load(experiment)
     history = fit(experiment, pack)
     folder = experiment.folder
-    identity = identity_of(experiment, pack, "evaluate") | {"weights": sha256(folder / "best.pt")}
+    identity = identity_of(experiment, pack, "evaluate") | {"weights": checksum(folder / "best.pt")}
     path = folder / "evaluation.json"
     if intact(path) and read_json(path)["identity"] == identity:
         return read_json(path)

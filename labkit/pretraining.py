@@ -9,11 +9,11 @@ from labkit import checkpoint, store
 from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, load, load_preset
-from labkit.files import intact, read_json, sha256, shown
+from labkit.files import checksum, intact, read_json, shown
 
 
 def digest(experiment: Experiment) -> dict[str, str]:
-    """The SHA-256 of the weights of other runs that training needs, by knob ("pretrained", "lungs"); empty without any.
+    """The checksums of the weights of other runs that training needs, by knob ("pretrained", "lungs"); empty without any.
 
     Raises LabkitError where such a run's training is not done, is of other knobs, films or code than now, or is of another
     task than what it is to find.
@@ -31,7 +31,7 @@ def digest(experiment: Experiment) -> dict[str, str]:
         task = made["knobs"]["task"]
         if knob == "lungs" and task != "lung":
             raise LabkitError(f"lungs: {name} finds the {task}; name a run of the lung task")
-        found[knob] = sha256(folder / "best.pt")
+        found[knob] = checksum(folder / "best.pt")
     return found
 
 

@@ -26,9 +26,9 @@ from tqdm import tqdm
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, sha256, shown, write_json, writing, written
+from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, shown, write_json, writing, written
 
-VERSION = 5  # count up when what a pack holds changes, so that older ones are packed again
+VERSION = 6  # count up when what a pack holds changes, so that older ones are packed again
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +94,7 @@ def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:
         about = {"version": None}
     if about["version"] != VERSION or not kept.is_file() or kept.read_bytes() != stamp.encode():
         # Files that were copied or touched look new. Reading them is cheap beside decoding and tells whether they are.
-        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, in_threads(_sha256, files)):
+        if about["version"] != VERSION or about["fingerprint"] != _fingerprint(samples, in_threads(_digest, files)):
             with writing(folder, "free some space"):
                 about = {"version": VERSION, **_write(samples, task, size, folder)}
             write_json(folder / "pack.json", about)  # last: a pack without it was interrupted
@@ -126,7 +126,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
         folder.mkdir(parents=True)
         odd_sizes: list[str] = []
         notes: list[str] = []
-        digests = [b""] * len(samples)  # of each film's files, 32 bytes each, in the order of `kinds`
+        digests = [b""] * len(samples)  # of each film's files, 16 bytes each, in the order of `kinds`
         # Lists: to look up a row of the table takes longer than to write it.
         images, masks, lungs, controls = (samples[name].tolist() for name in ("image", "mask", "lung", "control"))
 
@@ -169,7 +169,7 @@ def _write(samples: pd.DataFrame, task: str, size: int, folder: Path) -> dict:
     if odd_sizes:
         side = dataset.OFFICIAL_SIDE
         warnings.append(f"{shown(min(odd_sizes))}: it and {len(odd_sizes) - 1} more are not {side}x{side} pixels")
-    by_kind = (digest[32 * kind : 32 * (kind + 1)] for kind in range(len(kinds)) for digest in digests)
+    by_kind = (digest[16 * kind : 16 * (kind + 1)] for kind in range(len(kinds)) for digest in digests)
     return {"fingerprint": _fingerprint(samples, by_kind), "warnings": warnings, "files": sums}
 
 
@@ -195,7 +195,7 @@ class _Array(io.FileIO):
 
 
 def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Generator:
-    """What `work` makes of each item, in order, or its first error. Pillow, hashlib and zlib let go of Python's lock.
+    """What `work` makes of each item, in order, or its first error. Pillow and xxhash let go of Python's lock.
 
     A thread takes `at_once` items at a time, for handing over costs too; and 16 times as many at most are ahead of whoever
     takes the results, so that these do not pile up in memory.
@@ -235,7 +235,7 @@ def _stamp(files: list[str]) -> str:
 
 
 def _fingerprint(samples: pd.DataFrame, digests: Iterable[bytes]) -> str:
-    """A hash over what the films are: their place in the table and the SHA-256 of their files, wherever these lie.
+    """A hash over what the films are: their place in the table and the checksums of their files, wherever these lie.
 
     The digests come column by column, in the order of `_columns`.
     """
@@ -245,8 +245,8 @@ def _fingerprint(samples: pd.DataFrame, digests: Iterable[bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-def _sha256(path: str) -> bytes:
+def _digest(path: str) -> bytes:
     try:
-        return bytes.fromhex(sha256(path))
+        return bytes.fromhex(checksum(path))
     except OSError as error:
         raise LabkitError(f"{shown(path)}: cannot be read ({error.strerror}); replace or remove it") from None
