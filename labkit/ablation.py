@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from labkit import metrics, statistics
+from labkit import audit, metrics, statistics, store
 from labkit.experiment import RUNS, UNNAMED, Experiment
 from labkit.files import read_json
 
@@ -22,6 +22,9 @@ def compare(experiments: list[Experiment]) -> dict | None:
     - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
     - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
 
+    And `seen`: test films, as "class/name", that a run which others start from, or ask for the lungs, has learnt from; None
+    where there is no such run.
+
     The runs must be trained and scored.
     """
     runs: dict[str, dict[int, Experiment]] = {}  # by name and seed
@@ -36,7 +39,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
         row["gain"]["p_adjusted"] = p
         row["gain"]["verdict"] = statistics.verdict(row["gain"])
-    return {"alpha": statistics.ALPHA, "rows": rows} if rows else None
+    return {"alpha": statistics.ALPHA, "rows": rows, "seen": _seen(runs)} if rows else None
 
 
 def table(found: dict) -> pd.DataFrame:
@@ -60,6 +63,16 @@ def changes(base: Experiment, run: Experiment) -> list[str]:
         if knob not in ("preset", "name", "seed", *UNNAMED) and value != getattr(base, knob):
             told.append(knob if value is True else f"{knob} {value}")
     return told + ["lungs true (an oracle)"] * (run.needs_lungs and not base.needs_lungs)
+
+
+def _seen(runs: dict[str, dict[int, Experiment]]) -> list[str] | None:
+    first = {name: next(iter(by_seed.values())) for name, by_seed in runs.items()}
+    # Each pair of tasks once: all runs of a task have the same films.
+    pairs = {
+        (run.task, first[name].task): (run, first[name]) for run in first.values() for name in run.starts_from.values()
+    }
+    films = (audit.shared(store.load(run), store.load(other)) for run, other in pairs.values())
+    return sorted({film for some in films for film in some}) if pairs else None
 
 
 def _against(base: list[Experiment], runs: list[Experiment]) -> dict:

@@ -1,10 +1,10 @@
 """What may be wrong with a data set: films missing, films that stand in it twice, odd masks, and what gives a class away."""
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import xxhash
 from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter, white_tophat
 from scipy.stats import mannwhitneyu
@@ -50,7 +50,7 @@ def duplicates(pack: Pack) -> pd.DataFrame:
     seen: dict[bytes, list[int]] = {}
     same, near = set(), set()
     for row, image in enumerate(pack.images):
-        others = seen.setdefault(hashlib.sha256(image).digest(), [])
+        others = seen.setdefault(xxhash.xxh3_128_digest(image), [])
         same |= {(other, row) for other in others}
         others.append(row)
     for start in range(0, len(thumbnails), 1024):
@@ -75,6 +75,18 @@ def leaked(pack: Pack, pairs: pd.DataFrame) -> list[str]:
         sorted({row for pair in pairs.loc[pairs["across"], ["first", "second"]].to_numpy() for row in pair})
     ]
     films = films[films["split"] == "Test"]
+    return list(films["class"] + "/" + films["name"])
+
+
+def shared(pack: Pack, other: Pack) -> list[str]:
+    """Test films of a pack that stand among the training and validation films of `other`, as "class/name".
+
+    Compared as in `duplicates`. A network that starts from one of the other task's has seen the films, not their masks.
+    """
+    tested, learnt = pack.rows("Test", controls=True), np.flatnonzero(other.samples["split"] != "Test")
+    theirs = np.stack([_thumbnail(other.images[row]) for row in learnt])
+    found = [row for row in tested if (theirs @ _thumbnail(pack.images[row])).max() > NEAR]
+    films = pack.samples.loc[found]
     return list(films["class"] + "/" + films["name"])
 
 

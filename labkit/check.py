@@ -43,7 +43,10 @@ def check(data: str) -> list[Checked]:
     root = resolve(data)
     if not root.is_dir():
         raise LabkitError(f"data: {shown(root)} is not a folder; give one laid out like COVID-QU-Ex (data/README.md)")
-    return [_check_task(root, task) for task in dataset.TREES]
+    lung, infection = (_check_task(root, task) for task in ("lung", "infection"))
+    if lung.pack and infection.pack:
+        infection.summary["shared"] = audit.shared(infection.pack, lung.pack)
+    return [lung, infection]
 
 
 def _check_task(root: Path, task: str) -> Checked:
@@ -95,6 +98,8 @@ def _lines(one: Checked) -> list[str]:
     )
     if found["leaked"]:
         lines.append(f"  test films that stand in another split: {', '.join(found['leaked'][:SHOWN])}")
+    if found.get("shared"):
+        lines.append(f"  test films that the lung task learns from: {', '.join(found['shared'][:SHOWN])}")
     odd = {"tiny": "under 0.5 % of the film", "specks": "with specks", "outside": "that leave the lung"}
     lines.append("  masks to look at: " + ", ".join(f"{found[kind]} {words}" for kind, words in odd.items()))
     for category, row in found["shortcuts"].items():

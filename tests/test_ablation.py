@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import ablation, statistics
+from labkit import ablation, audit, statistics, store
 from labkit.experiment import RUNS, load_all
 
 FILMS = 30
@@ -112,6 +112,22 @@ def test_films_are_paired_by_name_not_by_place(compared):
 
 def test_presets_of_the_four_runs_alone_have_no_ablation():
     assert ablation.compare(load_all("smoke")) is None
+
+
+def test_test_films_that_a_run_has_learnt_from_where_others_start_from_it(compared, monkeypatch):
+    asked = []
+
+    def shared(pack, other):
+        asked.append((pack, other))
+        return ["Normal/b.png", "COVID-19/a.png"]
+
+    monkeypatch.setattr(audit, "shared", shared)
+    monkeypatch.setattr(store, "load", lambda run: run.task)
+    alike = outcome(np.linspace(0.2, 0.8, FILMS))
+    assert compared([("x", {"tta": 2}, {0: alike})], {0: alike})["seen"] is None and not asked
+    started = [(name, {"pretrained": "lung-bce"}, {0: alike}) for name in ("y", "z")]
+    assert compared(started, {0: alike})["seen"] == ["COVID-19/a.png", "Normal/b.png"]
+    assert asked == [("infection", "lung")]  # once, however many runs there are
 
 
 def test_what_is_changed_is_told():

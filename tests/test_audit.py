@@ -43,6 +43,21 @@ def test_planted_duplicates_are_found(home, copy):
     assert audit.summarise(pack, audit.look(pack))["pairs"] == 2
 
 
+def test_films_that_the_other_task_learns_from(home, copy):
+    lungs, infections = (dataset.index(copy, task) for task in ("lung", "infection"))
+    train, val, test = (lungs.query("split == @split")["image"].iloc for split in dataset.SPLITS)
+    tested = infections.query("split == 'Test'")
+    controls = tested.query("control")
+    shutil.copy(tested["image"].iloc[0], train[2])
+    shutil.copy(controls["image"].iloc[0], val[1])
+    shutil.copy(tested["image"].iloc[1], test[0])  # neither tested on here
+    shutil.copy(infections.query("split == 'Train'")["image"].iloc[0], train[3])  # nor this
+    infection, lung = (store.pack(copy, task, 128) for task in ("infection", "lung"))
+    assert audit.shared(infection, lung) == [
+        f"{film['class']}/{film['name']}" for film in (tested.iloc[0], controls.iloc[0])
+    ]
+
+
 def test_odd_masks(home, copy):
     table = dataset.index(copy, "infection").query("not control")
     lung = np.array(Image.open(table.iloc[0]["lung"]))
@@ -105,6 +120,12 @@ def test_real_duplicates(home, real):
     assert first["exact"] and first["across"] and first["mask_iou"] == pytest.approx(0.946, abs=5e-4)
     assert "COVID-19/covid_3155.png" in audit.leaked(pack, pairs)
     assert len(pairs) >= 6 and pairs["exact"].sum() == 1
+
+
+def test_real_films_of_the_two_trees(home, real):
+    """Of the films at hand, whoever starts from a lung run is tested on none that it has learnt from."""
+    infection, lung = (store.pack(real, task, 128) for task in ("infection", "lung"))
+    assert audit.shared(infection, lung) == []
 
 
 def test_real_letters(home, real):

@@ -697,12 +697,15 @@ def test_section_on_what_switches_gain(project):
             "gains": [mean + 0.02 * seed for seed in seeds],
         } | costs
 
+    def switches(rows: list[dict], seen: list[str] | None = None) -> str:
+        return project(ablation={"alpha": 0.05, "seen": seen, "rows": rows})
+
     better, worse = (
         row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
         row("infection-worse", -0.03, 0.01, "lower"),
     )
     alike = row("lung-alike", 0.001, 0.9, "none")
-    text = project(ablation={"alpha": 0.05, "rows": [better, worse, alike]})
+    text = switches([better, worse, alike])
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert (
         "more than chance ( p &lt; 0.05, and an interval above 0): infection-better +0.050 ( +0.040 to +0.060 ). A lower one"
@@ -713,7 +716,7 @@ def test_section_on_what_switches_gain(project):
         "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
         in text
     )
-    text = project(ablation={"alpha": 0.05, "rows": [alike, alike]})
+    text = switches([alike, alike])
     assert (
         "No experiment has a higher IoU by more than chance" in text
         and "For all of them no difference was found" in text
@@ -726,16 +729,20 @@ def test_section_on_what_switches_gain(project):
         "task": "infection",
         "changes": ["lung_input", "lungs true (an oracle)"],
     }
-    assert "told the true lungs (an oracle) shows what" in project(ablation={"alpha": 0.05, "rows": [alike, told]})
-    wider = project(
-        ablation={"alpha": 0.05, "rows": [better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}]}
-    )
+    assert "told the true lungs (an oracle) shows what" in switches([alike, told])
+    wider = switches([better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}])
     assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
-    assert "For it no difference was found" in project(ablation={"alpha": 0.05, "rows": [alike]})
+    assert "For it no difference was found" in switches([alike])
+    start = "Some experiments start from the weights of another run or ask its network for the lungs."
+    assert start not in switches([alike])
+    assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
+    assert "1 test film is among the films that such a run was trained or chosen on, so on it they have" in switches(
+        [alike], ["COVID-19/a.png"]
+    )
     assert "Recipe" not in project().replace("recipe", "")
     # A table too long for a page with other things on it goes to the end.
     for count, place in ((12, "Table IV:"), (40, "Table VII:")):
-        text = project(ablation={"alpha": 0.05, "rows": [alike] * count})
+        text = switches([alike] * count)
         assert f"{place} Gain in per-image IoU" in text
 
 
