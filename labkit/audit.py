@@ -81,9 +81,10 @@ def leaked(pack: Pack, pairs: pd.DataFrame) -> list[str]:
 def shared(pack: Pack, other: Pack) -> list[str]:
     """Test films of a pack that stand among the training and validation films of `other`, as "class/name".
 
-    Compared as in `duplicates`. A network that starts from one of the other task's has seen the films, not their masks.
+    Control films are left out, for nobody is scored on them. Compared as in `duplicates`. A network that starts from one of
+    the other task's has seen the films, not their masks.
     """
-    tested, learnt = pack.rows("Test", controls=True), np.flatnonzero(other.samples["split"] != "Test")
+    tested, learnt = pack.rows("Test"), np.flatnonzero(other.samples["split"] != "Test")
     theirs = np.stack([_thumbnail(other.images[row]) for row in learnt])
     found = [row for row in tested if (theirs @ _thumbnail(pack.images[row])).max() > NEAR]
     films = pack.samples.loc[found]

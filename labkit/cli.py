@@ -123,7 +123,10 @@ def check(
 
 @app.command()
 def download() -> None:
-    """Fetch COVID-QU-Ex from Kaggle into data/covidqu, or say exactly what to fetch and where to put it."""
+    """Fetch COVID-QU-Ex from Kaggle into data/covidqu, or say exactly what to fetch and where to put it.
+
+    Example: labkit download
+    """
     from labkit.download import download
 
     download()
@@ -200,7 +203,10 @@ def runs(
     preset: Annotated[str, typer.Argument(help="Only runs of this preset.")] = "",
     as_json: Json = False,
 ) -> None:
-    """List what has been run: settings, scores on the test films, time."""
+    """List what has been run: settings, scores on the test films, time.
+
+    Example: labkit runs demo
+    """
     import pandas as pd
 
     from labkit.runs import SCORES, every

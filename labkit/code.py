@@ -34,6 +34,7 @@ STAGES = {
         "statistics",
         "conventions",
         "ablation",
+        "audit",
         "evaluation",
         *JUDGED,
     ),

@@ -184,7 +184,7 @@ def _outlined(panel, film: dict, true: bool = True, predicted: bool = True) -> N
         outline(panel, film["probability"] > 0.5, PREDICTED_COLOUR)
     iou = scores_at(film["probability"], film["truth"])["iou"]
     if not np.isnan(iou):
-        badge(panel, iou)
+        badge(panel, iou, (film["truth"] > 0) | (film["probability"] > 0.5))
 
 
 def _legend(figure: Figure, true: bool = True, predicted: bool = True) -> None:

@@ -83,9 +83,10 @@ def predictions(samples: dict[str, dict]) -> Figure:
         show_film(panels[row, 0], image)
         show_mask(panels[row, 1], truth)
         for panel, sample in zip(panels[row, 2:], samples.values()):
-            show_mask(panel, sample["probabilities"][row] > 0.5)
+            found = sample["probabilities"][row] > 0.5
+            show_mask(panel, found)
             outline(panel, truth, TRUE_COLOUR)
-            badge(panel, sample["iou"][row])
+            badge(panel, sample["iou"][row], (truth > 0) | found)
     for panel, title in zip(panels[0], ["Film", "True mask", *(TITLES[loss] for loss in samples)]):
         panel.set_title(title, fontsize=7.5)
     return figure
@@ -184,9 +185,10 @@ def extremes(runs: dict[tuple[str, str], dict]) -> Figure:
     for row, ((task, loss), films) in zip(panels, runs.items()):
         for number, panel in enumerate(row):
             show_film(panel, films["images"][number])
-            outline(panel, films["masks"][number], TRUE_COLOUR)
-            outline(panel, films["probabilities"][number] > 0.5, PREDICTED_COLOUR)
-            badge(panel, films["iou"][number])
+            truth, found = films["masks"][number], films["probabilities"][number] > 0.5
+            outline(panel, truth, TRUE_COLOUR)
+            outline(panel, found, PREDICTED_COLOUR)
+            badge(panel, films["iou"][number], (truth > 0) | found)
         row[0].text(
             -0.05, 0.5, f"{task.capitalize()}\n{TITLES[loss]}", transform=row[0].transAxes, ha="right", va="center",
             rotation=90, fontsize=7,

@@ -56,7 +56,6 @@ def collect(experiments: list[Experiment]) -> dict:
         runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": evaluation.summarise(rows[~known], bins)}
         runs[name]["by_size"] = by_size(rows)
         runs[name]["threshold"] = other_threshold(chosen[name], runs[name])
-    histories = {name: pd.read_csv(experiment.folder / "history.csv") for name, experiment in chosen.items()}
     compared = comparisons(test_rows)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
@@ -77,7 +76,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "consistency": consistency(runs),
         "conventions": _conventions(experiments),
         "ablation": ablation.compare(experiments),
-        "verdicts": verdicts(runs, histories, films, compared),
+        "verdicts": verdicts(runs, films, compared),
         "thresholds": THRESHOLDS,
         "environment": _distinct(
             [one for run in chosen.values() for one in read_json(run.folder / "experiment.json")["environments"]]
@@ -179,9 +178,7 @@ def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
     return {task: {score: found[task, score] for score in COMPARED} for task in ("lung", "infection")}
 
 
-def verdicts(
-    runs: dict[str, dict], histories: dict[str, pd.DataFrame], films: dict[str, dict], compared: dict[str, dict]
-) -> dict[str, bool | str]:
+def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dict]) -> dict[str, bool | str]:
     """For each claim of the reference, whether these results bear it out.
 
     BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict). Other claims
@@ -220,7 +217,7 @@ def verdicts(
         "infection_harder": both(lambda split: all(surely_harder(a, b, split) for a, b in zip(lung, infection))),
         "tasks_matter_more": both(lambda split: min(gaps(split)) > max(between_losses(split))),
         # Results: "continuous improvement without plateau".
-        "plateau": _plateau(histories[RUNS["infection", "bce_iou"]]["iou"].to_numpy()),
+        "plateau": _plateau(infection[1]["late_rise"]),
         # Data: lung masks "relatively uniform", infections "irregular and variable".
         "lungs_more_alike": films["lung"]["likeness_median"] > films["infection"]["likeness_median"] + by["alike"],
         # Data: infections "occupy a much smaller fraction of the image" than lungs; discussion: "a small fraction of the
@@ -231,12 +228,17 @@ def verdicts(
     }
 
 
-def _plateau(iou: np.ndarray) -> str:
-    """How the IoU of the last fifth of the epochs stands to that of the fifth before."""
+def late_rise(iou: np.ndarray) -> float | None:
+    """By how much the mean IoU of the last fifth of the epochs is above that of the fifth before; None for one epoch."""
     if len(iou) < 2:
-        return "short"
+        return None
     fifth = max(1, len(iou) // 5)
-    rise = iou[-fifth:].mean() - iou[-2 * fifth : -fifth].mean()
+    return float(iou[-fifth:].mean() - iou[-2 * fifth : -fifth].mean())
+
+
+def _plateau(rise: float | None) -> str:
+    if rise is None:
+        return "short"
     if abs(rise) <= THRESHOLDS["rising_iou"]:
         return "flat"
     return "rising" if rise > 0 else "falling"
@@ -328,6 +330,7 @@ def _run(experiment: Experiment) -> dict:
         "loss": experiment.loss,
         "epochs": len(history),
         "train_loss": float(history["train_loss"][best]),
+        "late_rise": late_rise(history["iou"].to_numpy()),
         "fingerprint": summary["identity"]["films"],
     }
 

@@ -66,9 +66,15 @@ def outline(panel, mask: np.ndarray, colour) -> None:
         panel.contour(mask, [0.5], colors=[colour], linewidths=0.9)
 
 
-def badge(panel, iou: float) -> None:
-    """A film's IoU in its lower right corner."""
+def badge(panel, iou: float, masks: np.ndarray) -> None:
+    """A film's IoU, in the corner where its `masks`, bool (H, W), leave most room; lower right where it is all the same."""
+    high, wide = (side // 4 for side in masks.shape)
+    rows = {"bottom": slice(-high, None), "top": slice(high)}
+    columns = {"right": slice(-wide, None), "left": slice(wide)}
+    corners = [(vertical, horizontal) for vertical in rows for horizontal in columns]
+    vertical, horizontal = min(corners, key=lambda corner: masks[rows[corner[0]], columns[corner[1]]].sum())
     panel.text(
-        0.97, 0.03, f"{iou:.2f}", transform=panel.transAxes, ha="right", va="bottom", fontsize=6.5, color="white",
+        {"right": 0.97, "left": 0.03}[horizontal], {"bottom": 0.03, "top": 0.97}[vertical], f"{iou:.2f}",
+        transform=panel.transAxes, ha=horizontal, va=vertical, fontsize=6.5, color="white",
         bbox={"facecolor": "black", "edgecolor": "none", "pad": 1, "alpha": 0.7},
     )  # fmt: skip

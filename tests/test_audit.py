@@ -46,16 +46,14 @@ def test_planted_duplicates_are_found(home, copy):
 def test_films_that_the_other_task_learns_from(home, copy):
     lungs, infections = (dataset.index(copy, task) for task in ("lung", "infection"))
     train, val, test = (lungs.query("split == @split")["image"].iloc for split in dataset.SPLITS)
-    tested = infections.query("split == 'Test'")
-    controls = tested.query("control")
+    tested, controls = (infections.query(f"split == 'Test' and {which}") for which in ("not control", "control"))
     shutil.copy(tested["image"].iloc[0], train[2])
-    shutil.copy(controls["image"].iloc[0], val[1])
-    shutil.copy(tested["image"].iloc[1], test[0])  # neither tested on here
-    shutil.copy(infections.query("split == 'Train'")["image"].iloc[0], train[3])  # nor this
+    shutil.copy(tested["image"].iloc[1], val[1])
+    shutil.copy(tested["image"].iloc[2], test[0])  # nothing is learnt from this,
+    shutil.copy(controls["image"].iloc[0], train[4])  # nobody is scored on that,
+    shutil.copy(infections.query("split == 'Train'")["image"].iloc[0], train[3])  # or on that
     infection, lung = (store.pack(copy, task, 128) for task in ("infection", "lung"))
-    assert audit.shared(infection, lung) == [
-        f"{film['class']}/{film['name']}" for film in (tested.iloc[0], controls.iloc[0])
-    ]
+    assert audit.shared(infection, lung) == [f"COVID-19/{name}" for name in tested["name"].iloc[:2]]
 
 
 def test_odd_masks(home, copy):

@@ -74,6 +74,18 @@ def test_predictions():
     assert [figure.axes[4 * row + 3].texts[0].get_text() for row in range(3)] == ["0.25", "0.50", "1.00"]
 
 
+def test_a_number_stands_where_it_hides_no_mask():
+    panel, mask = plt.subplots()[1], np.zeros((16, 16), bool)
+    for corner in ((-1, -1), (-1, 0), (0, -1)):  # rows from the top
+        style.badge(panel, 0.5, mask)
+        mask[corner] = True
+    style.badge(panel, 0.5, mask)
+    style.badge(panel, 0.5, ~mask)
+    placed = [(text.get_verticalalignment(), text.get_horizontalalignment()) for text in panel.texts]
+    assert placed == [("bottom", "right"), ("bottom", "left"), ("top", "right"), ("top", "left"), ("bottom", "right")]
+    assert panel.texts[0].get_position() == (0.97, 0.03) and panel.texts[3].get_position() == (0.03, 0.97)
+
+
 def test_reliability():
     curve = {"share": np.full(15, 1 / 15), "probability": np.linspace(0, 1, 15), "frequency": np.linspace(0, 0.5, 15)}
     two = {"bce": curve, "bce_iou": curve}

@@ -112,8 +112,9 @@ def test_trainings_side_by_side_on_gpus_of_their_own(project):
     preset = (project / "workflow" / "presets" / "smoke.yml").read_text()
     (project / "workflow" / "presets" / "gpus.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "3", "--nolock"]
-    command += ["--resources", "gpu=2", "--config", "preset=gpus", "data=", "gpus=2", "--quiet", "all", "--"]
-    command += [f"runs/gpus/{name}/seed0/training.json" for name in EXPERIMENTS[:3]] + ["--scheduler", "greedy"]
+    command += ["--resources", "gpu=2", "--config", "preset=gpus", "data=", "gpus=2", "--quiet", "all"]
+    command += ["--scheduler", "greedy", "--"]
+    command += [f"runs/gpus/{name}/seed0/training.json" for name in EXPERIMENTS[:3]]
     environment = os.environ | {"PYTHONPATH": str(project), "CUDA_VISIBLE_DEVICES": "5,GPU-6"}
     report = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True)
     try:
