@@ -97,9 +97,9 @@ def _lines(one: Checked) -> list[str]:
         f"  {found['pairs']} pairs show one picture twice, {found['exact']} pixel by pixel, {found['across']} across splits"
     )
     if found["leaked"]:
-        lines.append(f"  test films that stand in another split: {', '.join(found['leaked'][:SHOWN])}")
+        lines.append(f"  {_counted(found['leaked'])} stand in another split too")
     if found.get("shared"):
-        lines.append(f"  test films that the lung task learns from: {', '.join(found['shared'][:SHOWN])}")
+        lines.append(f"  {_counted(found['shared'])} are among those that the lung task learns from")
     odd = {"tiny": "under 0.5 % of the film", "specks": "with specks", "outside": "that leave the lung"}
     lines.append("  masks to look at: " + ", ".join(f"{found[kind]} {words}" for kind, words in odd.items()))
     for category, row in found["shortcuts"].items():
@@ -109,6 +109,10 @@ def _lines(one: Checked) -> list[str]:
             lines.append(f"  gives {category} away (AUC; .5 tells nothing, 0 and 1 all): {', '.join(auc)}")
     lines += [f"  odd: {line}" for line in warnings[:SHOWN]]
     return lines + ([f"  and {len(warnings) - SHOWN} more"] if len(warnings) > SHOWN else [])
+
+
+def _counted(films: list[str]) -> str:
+    return f"{len(films)} test films ({', '.join(films[:SHOWN])}{', ...' if len(films) > SHOWN else ''})"
 
 
 def write_page(checked: list[Checked], data: str) -> Path:

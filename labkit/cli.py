@@ -17,7 +17,9 @@ class OneLineErrors(typer.core.TyperGroup):
     """Errors that labkit foresees are told in one line; an interrupt, or `kill`, says that nothing is lost."""
 
     def invoke(self, context):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` as Ctrl-C
+        # `kill` as Ctrl-C; and that too where a script started us with &, which lets us and all that we start ignore it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler)
         try:
             return super().invoke(context)
         except LabkitError as error:

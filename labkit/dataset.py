@@ -48,7 +48,15 @@ def index(root: Path, task: str) -> pd.DataFrame:
         for category in CLASSES:
             control = category in CONTROLS[task]
             folder = _find(split_folder, category)
-            films = _pngs(_subfolder(folder, "images")) if folder else {}
+            films: dict[str, str] = {}
+            if folder:
+                images = _subfolder(folder, "images")
+                films = _pngs(images)
+                others = sorted(name for name in os.listdir(images) if name not in films and not name.startswith("."))
+                if others:
+                    notes.append(
+                        f"{shown(images / others[0])}: it and {len(others) - 1} more are no PNGs and are left out"
+                    )
             if not folder or not films:
                 notes.append(f"{shown(split_folder)}: no films of class {category}")
                 continue
@@ -57,9 +65,9 @@ def index(root: Path, task: str) -> pd.DataFrame:
                 continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
-            lungs_of, masks_of = _any_case(lungs), _any_case(masks)
+            lungs_of, masks_of = (lungs, _in_any_case(lungs, films)), (masks, _in_any_case(masks, films))
             for name, image in films.items():
-                masks_found = _mask_of(name, image, masks_of), _mask_of(name, image, lungs_of)
+                masks_found = _mask_of(name, image, *masks_of), _mask_of(name, image, *lungs_of)
                 rows.append((task, split, category, control, name, image, *masks_found))
             extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
             if extra:
@@ -163,11 +171,11 @@ def _size(array: np.ndarray) -> str:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The folder of that name, in whatever case it is written; None where there is none."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.casefold() == name.casefold() and entry.is_dir():
-            return entry
-    return None
+    """The folder of that name, in whatever case it is written; None where there is none. Raises LabkitError for two."""
+    found = [entry for entry in sorted(folder.iterdir()) if entry.name.casefold() == name.casefold() and entry.is_dir()]
+    if len(found) > 1:
+        raise LabkitError(f"{shown(found[0])}: stands beside '{found[1].name}'; put their files into one folder")
+    return found[0] if found else None
 
 
 def _subfolder(folder: Path, name: str) -> Path:
@@ -185,14 +193,14 @@ def _pngs(folder: Path) -> dict[str, str]:
     return {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
 
 
-def _any_case(files: dict[str, str]) -> dict[str, str]:
-    """The files by their names, and by their names in small letters."""
-    return {name.casefold(): path for name, path in files.items()} | files
+def _in_any_case(masks: dict[str, str], films: dict[str, str]) -> dict[str, str]:
+    """The masks by their names in small letters, but for those that a film has exactly."""
+    return {name.casefold(): path for name, path in masks.items() if name not in films}
 
 
-def _mask_of(name: str, image: str, masks: dict[str, str]) -> str:
+def _mask_of(name: str, image: str, masks: dict[str, str], in_any_case: dict[str, str]) -> str:
     """The mask with the film's file name; the same letters in another case will do."""
-    mask = masks.get(name) or masks.get(name.casefold())
+    mask = masks.get(name) or in_any_case.get(name.casefold())
     if mask is None:
         raise LabkitError(f"{shown(image)}: has no mask of the same name; add the mask or remove the film")
     return mask

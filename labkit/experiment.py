@@ -14,7 +14,7 @@ from labkit.errors import LabkitError
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
-RUN_NAME = r"^\w[\w,=.+-]*$"
+RUN_NAME = r"^\w[\w,=.+()-]*$"
 OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
@@ -294,7 +294,9 @@ def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
         for knob, value in given.items()
         if knob not in UNNAMED and listed.get(knob, _default(knob)) != value
     }
-    name = ",".join([experiment, *(f"{knob}={value}" for knob, value in sorted(changed.items()))])
+    # In brackets what is a run's name with commas of its own, so that no two experiments have the same.
+    told = {knob: f"({value})" if "," in str(value) else value for knob, value in sorted(changed.items())}
+    name = ",".join([experiment, *(f"{knob}={value}" for knob, value in told.items())])
     try:
         return Experiment.model_validate(listed | given | {"preset": preset, "name": name, "seed": seed})
     except ValidationError as error:

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def written(path: Path):
     """
     path = Path(path)
     # The ending stays, for libraries that choose a format by it.
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}@{socket.gethostname()}.{path.name}")
     try:
         with writing(path, "what was there before is untouched"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +75,9 @@ def written(path: Path):
 
 
 def _forget_dead_writers(path: Path) -> None:
-    """Remove temporary files for `path` whose process was killed before it could."""
-    for left in path.parent.glob(f".*.{glob.escape(path.name)}"):
-        pid = left.name.split(".")[1]
+    """Remove temporary files for `path` whose process, one of this machine, was killed before it could."""
+    for left in path.parent.glob(f".*@{glob.escape(f'{socket.gethostname()}.{path.name}')}"):
+        pid = left.name[1:].partition("@")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             left.unlink(missing_ok=True)
 

@@ -200,6 +200,9 @@ def films_in(paths: list[Path], to: Path) -> list[Path]:
             if not file.resolve().is_relative_to(to.resolve())
         ]
         found += inside if path.is_dir() else [path]
+    for path in found:
+        if path.resolve().parent == to.resolve():
+            raise LabkitError(f"--to: {shown(path)} lies in it, beside which nothing is written; name another folder")
     if not found:
         raise LabkitError(f"{shown(paths[0])}: holds no film; give PNG, JPEG or DICOM files, or a folder of them")
     return found
@@ -212,6 +215,8 @@ def write(predictor: Predictor, paths: list[Path], folder: Path) -> tuple[pd.Dat
     predictions.csv with the rows of Film.row; contact-sheet-<k>.png, SHEET films each. A file that cannot be read does not
     stop the others.
     """
+    for old in (folder / "predictions.csv", *folder.glob("contact-sheet-*.png")):  # of an earlier call, of other films
+        old.unlink(missing_ok=True)
     rows, refused, sheet, names = [], [], [], set()
     for number, path in enumerate(tqdm(paths, "finding masks", unit="film", mininterval=1)):
         try:

@@ -37,11 +37,15 @@ def digest(experiment: Experiment) -> dict[str, str]:
 
 def _of_today(made: dict, experiment: Experiment, name: str) -> bool:
     """Whether the identity `made` of the run `name` is what that run would have now, of knobs as far as its preset says."""
-    if name not in load_preset(experiment.preset).experiments:  # its name tells of knobs that were changed by hand
-        return made["code"] == HASHES["train"]
-    other = load(experiment.preset, name, experiment.seed, data=experiment.data)
-    films = store.load(other).about["fingerprint"]
-    return (made["knobs"], made["films"], made["code"]) == (other.identifying(), films, HASHES["train"])
+    if made["code"] != HASHES["train"]:
+        return False
+    if name in load_preset(experiment.preset).experiments:
+        other = load(experiment.preset, name, experiment.seed, data=experiment.data)
+    else:  # its name tells of knobs that were changed by hand
+        same = experiment.model_dump(include={"preset", "seed", "data"})
+        other = Experiment.model_validate(made["knobs"] | same | {"name": name})
+    now = {"knobs": other.identifying(), "films": store.load(other).about["fingerprint"], "code": HASHES["train"]}
+    return made == now | digest(other)
 
 
 def start(network: nn.Module, experiment: Experiment) -> None:

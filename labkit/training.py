@@ -58,12 +58,15 @@ def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
 
 def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     folder, identity = experiment.folder, identity_of(experiment, pack)
-    known = read_json(folder / "experiment.json", {"identity": None})
+    known = read_json(folder / "experiment.json", {"identity": None, "environments": []})
     if known["identity"] == identity and intact(folder / "training.json"):
         return pd.read_csv(folder / "history.csv")
     if known["identity"] != identity:
-        for name in ("training.json", "history.csv", "last.pt", "previous.pt", "best.pt", "evaluation.json"):
+        for name in ("training.json", "history.csv", "best.pt", "evaluation.json"):
             (folder / name).unlink(missing_ok=True)
+        if known["identity"]:  # else it was lost, and what there is to go on with knows its own
+            for name in ("last.pt", "previous.pt"):
+                (folder / name).unlink(missing_ok=True)
 
     device = device_of(experiment)
     environment = provenance.environment(experiment, device)
@@ -72,8 +75,8 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     state.restore(folder, identity)
     history = state.history
     environments = known["environments"] if history else []  # those that computed an epoch
-    if not (history and finished(experiment, history)) and environments[-1:] != [environment]:
-        if history:
+    if not environments or (not finished(experiment, history) and environments[-1] != environment):
+        if environments:
             print(
                 "this run goes on with another machine, thread count or code version than before: last digits may differ"
             )
@@ -205,6 +208,8 @@ class Trainee:
                 for name, part in self._parts().items():
                     part.load_state_dict(saved[name])
                 self.history, self.best = saved["history"], saved["best"]
+                if path.name == "previous.pt":  # which the next checkpoint would otherwise replace by the damaged one
+                    (folder / "last.pt").unlink(missing_ok=True)
                 return
             except checkpoint.Damaged as error:
                 print(f"{error}; going on from the epoch before it, or from the start", flush=True)

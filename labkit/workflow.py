@@ -45,8 +45,10 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
     command += ["--resources", f"gpu={gpus}"] if gpus else []
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
-    # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile.
+    # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile; so it
+    # does at some other moments, but those are short.
     command += ["--scheduler", "greedy"]
+    command += ["--forcerun", *unshown(preset, experiments)]
     # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
     command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}", f"gpus={gpus}"]
     log = ROOT / "runs" / preset / "snakemake.log"
@@ -81,6 +83,25 @@ def _forget_other_films(run: Experiment, pack: store.Pack) -> None:
         eda.unlink(missing_ok=True)
     if read_json(made, {"identity": {"films": None}})["identity"]["films"] != pack.about["fingerprint"]:
         (run.folder / "training.json").unlink(missing_ok=True)
+
+
+def unshown(preset: str, experiments: list[Experiment]) -> list[str]:
+    """Marks of completion, from the project's root, of results that are not there, or that no executed notebook shows.
+
+    These were made without the workflow; the report's pages are made of the notebooks that it executed. A training that is
+    done is only marked again, from its last checkpoint.
+    """
+    build = build_folder(preset)
+    marks = {"1_eda": build / "eda.json", "4_figures": build / "results.json"}
+    for run in experiments:
+        marks[f"2_train-{run.name}-seed{run.seed}"] = run.folder / "training.json"
+        marks[f"3_evaluate-{run.name}-seed{run.seed}"] = run.folder / "evaluation.json"
+    notebooks = ROOT / "runs" / preset / "notebooks"
+    return [
+        str(mark.relative_to(ROOT))
+        for name, mark in marks.items()
+        if not (mark.is_file() and (notebooks / f"{name}.ipynb").is_file())
+    ]
 
 
 def _failure(preset: str, since: float, log: Path) -> str:

@@ -298,6 +298,13 @@ def test_predict(home, trained, grey, monkeypatch):
         assert mask.shape == grey.shape and (mask == 255).mean() == pytest.approx(share)
         assert Image.open(home / "out" / name.replace("-mask", "-overlay")).size == grey.shape[::-1]
     assert len(set(table["mask"])) == 4 and (home / "out" / "contact-sheet-01.png").is_file()
+    # Another call leaves nothing of the films of the first but their masks and overlays.
+    (home / "out" / "contact-sheet-02.png").touch()
+    labkit("predict", trained[2].name, folder / "a", "--to", home / "out", "--lung", trained[0].name)
+    assert len(pd.read_csv(home / "out" / "predictions.csv")) == 1
+    assert [path.name for path in home.glob("out/contact-sheet-*")] == ["contact-sheet-01.png"]
+    beside = labkit("predict", trained[2].name, folder / "a" / "film.png", "--to", folder / "a")
+    assert beside.exit_code == 1 and "film.png lies in it, beside which nothing is written" in beside.stderr
     # What was written among the films is not taken for more of them.
     labkit("predict", trained[2].name, folder, "--to", folder / "out", "--lung", trained[0].name)
     again = labkit("predict", trained[2].name, folder, "--to", folder / "out", "--lung", trained[0].name, "--json")

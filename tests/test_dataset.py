@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -78,6 +79,32 @@ def test_any_case_of_names(copy):
     table = dataset.index(copy, "lung")
     assert len(table) == 18
     assert all(row.name.swapcase() == Path(row.mask).name for row in table.itertuples(index=False))
+
+
+def test_a_mask_in_another_case_is_no_other_films(copy):
+    folder = dataset.find_tree(copy, "lung") / "Train" / "Normal"
+    film = next((folder / "images").iterdir())
+    shutil.copy(film, film.with_name(film.name.upper()))
+    with pytest.raises(LabkitError, match=re.escape(f"{film.name.upper()}: has no mask of the same name")):
+        dataset.index(copy, "lung")
+    (folder / "lung masks" / film.name).rename(folder / "lung masks" / film.name.title())
+    film.unlink()
+    assert dataset.index(copy, "lung")["mask"].str.endswith(f"/{film.name.title()}").sum() == 1
+
+
+def test_two_folders_of_one_name_are_refused(copy):
+    folder = dataset.find_tree(copy, "lung") / "Val" / "Normal"
+    (folder / "Images").mkdir()
+    with pytest.raises(LabkitError, match="Val/Normal/Images: stands beside 'images'; put their files into one folder"):
+        dataset.index(copy, "lung")
+
+
+def test_films_that_are_no_pngs_are_told(copy):
+    folder = dataset.find_tree(copy, "lung") / "Val" / "Normal" / "images"
+    for name in ("b.jpg", "a.dcm", ".DS_Store"):
+        (folder / name).touch()
+    (told,) = dataset.index(copy, "lung").attrs["warnings"]
+    assert told.endswith("images/a.dcm: it and 1 more are no PNGs and are left out")
 
 
 def test_a_hidden_file_called_png_is_no_film(copy):

@@ -204,6 +204,14 @@ def test_seeds_of_one_experiment(tmp_path, monkeypatch):
             preset(extra)
 
 
+def test_no_two_experiments_have_one_name():
+    """A run's name with a knob in it, and the same knob of the run that starts from it."""
+    chained = load("smoke", "infection-bce", pretrained="lung-bce,zoom=0.5")
+    apart = load("smoke", "infection-bce", pretrained="lung-bce", zoom=0.5)
+    assert chained.name == "infection-bce,pretrained=(lung-bce,zoom=0.5)" and apart.folder != chained.folder
+    assert apart.name == "infection-bce,pretrained=lung-bce,zoom=0.5"
+
+
 def test_the_four_runs_are_of_one_seed(tmp_path, monkeypatch):
     text = (experiment.PRESETS / "smoke.yml").read_text()
     monkeypatch.setattr(experiment, "PRESETS", tmp_path)

@@ -171,14 +171,14 @@ def jupyterlab(notebooks, environment):
     finally:
         server.terminate()
         try:
-            server.wait(timeout=30)
+            server.wait(timeout=600)
         finally:
             server.kill()
 
 
 def answers(address):
     try:
-        return urllib.request.urlopen(address, timeout=30).status == 200
+        return urllib.request.urlopen(address, timeout=600).status == 200
     except OSError:
         return False
 
@@ -205,7 +205,7 @@ def lab(browser, project):
     folder, environment = project
     with jupyterlab(folder / "notebooks", environment) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)  # on a busy machine
+        page.set_default_timeout(600_000)  # on a slow and busy machine
         page.goto(address)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -224,7 +224,7 @@ def settled(view, caption):
     """What a view shows once its caption is so: the whole caption, and the picture as a data URL."""
     from playwright.sync_api import expect
 
-    expect(view.locator("figcaption")).to_contain_text(caption, timeout=60_000)
+    expect(view.locator("figcaption")).to_contain_text(caption, timeout=600_000)
     return view.locator("figcaption").inner_text(), view.locator("figure img").get_attribute("src")
 
 
@@ -258,9 +258,9 @@ def test_the_other_controls(lab):
     caption, picture = settled(view, "Films 1 to 3 of 6")
     box = view.get_by_role("checkbox", name="Predicted outline")
     box.uncheck()
-    expect(view.locator("figure img")).not_to_have_attribute("src", picture, timeout=60_000)
+    expect(view.locator("figure img")).not_to_have_attribute("src", picture, timeout=600_000)
     box.check()
-    expect(view.locator("figure img")).to_have_attribute("src", picture, timeout=60_000)
+    expect(view.locator("figure img")).to_have_attribute("src", picture, timeout=600_000)
     view.get_by_role("slider").last.press("End")
     settled(view, "Films 4 to 6 of 6")
     view.get_by_label("Class").select_option("Normal")  # has fewer films than the slider's place
@@ -269,7 +269,7 @@ def test_the_other_controls(lab):
     view = cell(lab, "pick")
     first = settled(view, "true mask")
     view.get_by_role("slider").press("End")
-    expect(view.locator("figcaption")).not_to_have_text(first[0], timeout=60_000)
+    expect(view.locator("figcaption")).not_to_have_text(first[0], timeout=600_000)
     area = [float(caption.split("true mask ")[1].split(" %")[0]) for caption in (first[0], settled(view, "true")[0])]
     assert area[0] < area[1]
     expect(view.locator("figure img")).to_have_attribute("alt", "This film")  # no second scatter below the points
@@ -283,12 +283,12 @@ def test_the_other_controls(lab):
     expect(ring).to_have_attribute("cx", points.first.get_attribute("cx"))
     assert points.count() == 6
     view.get_by_label("Run").select_option("infection-bce, seed 0")
-    expect(points).to_have_count(8, timeout=60_000)  # its test films with a lesion; the 8 controls have none to score
+    expect(points).to_have_count(8, timeout=600_000)  # its test films with a lesion; the 8 controls have none to score
 
     view = cell(lab, "compare")
     settled(view, "IoU of lung-bce, seed 0 minus that of lung-bce_iou, seed 0")
     view.get_by_label("Against").select_option("infection-bce, seed 0")
-    expect(view.locator("figcaption")).to_contain_text("have different tasks or films", timeout=60_000)
+    expect(view.locator("figcaption")).to_contain_text("have different tasks or films", timeout=600_000)
     assert view.locator("figure img").count() == 0
 
 

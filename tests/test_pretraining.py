@@ -64,6 +64,24 @@ def test_weights_of_other_knobs_films_or_code_are_not_started_from(smoke, monkey
         pretraining.digest(run)
 
 
+def test_runs_named_by_hand_must_be_of_these_films_and_of_today_all_the_way(smoke, monkeypatch):
+    first = smoke("lung-bce", epochs=1)
+    second = smoke("lung-bce_iou", epochs=1, pretrained="lung-bce,epochs=1")
+    third = smoke("infection-bce", epochs=1, pretrained=second.name)
+    fit(first)
+    fit(second)
+    assert pretraining.digest(third)
+    films = store.load(second)
+    with monkeypatch.context() as patch:
+        other = dataclasses.replace(films, about=films.about | {"fingerprint": "of others"})
+        patch.setattr(store, "load", lambda run: other)
+        with pytest.raises(LabkitError, match="^pretrained: .* is of other knobs, films or code than now"):
+            pretraining.digest(third)
+    fit(first.model_copy(update={"lr": 0.02}))  # the second started from weights that are gone
+    with pytest.raises(LabkitError, match="^pretrained: .*lung-bce_iou,.* is of other knobs, films or code than now"):
+        pretraining.digest(third)
+
+
 def test_networks_of_another_form_are_refused(smoke):
     fit(smoke(epochs=1))
     run = smoke("infection-bce", base=4, pretrained="lung-bce_iou,epochs=1")

@@ -122,7 +122,7 @@ def test_killed_jobs_go_on_from_their_last_epoch_and_the_rest_follows(slurm, pro
             time.sleep(0.5)
         # What is left is called off, by Ctrl-C.
         report.send_signal(signal.SIGINT)
-        assert report.wait(timeout=60) == 1
+        assert report.wait(timeout=600) == 1
         assert "labkit: interrupted: finished runs and epochs are kept" in (project / "said.txt").read_text()
         assert subprocess.check_output(["squeue", "--noheader", "--states=running,pending"], env=slurm) == b""
     finally:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from labkit import files, losses, phantom, store, training, workflow
+from labkit import checkpoint, files, losses, phantom, store, training, workflow
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
@@ -261,6 +261,38 @@ def test_two_trainings_of_one_run_do_not_meet(smoke, capsys):
     os.close(held)
     other.join(timeout=60)
     assert (run.folder / "training.json").is_file()
+
+
+def test_a_lost_experiment_json_costs_no_epoch(smoke, monkeypatch, capsys):
+    whole, broken = smoke(epochs=4), smoke(epochs=4).model_copy(update={"name": "broken"})
+    fit(whole)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(LabkitError, match="2 of 4 epochs are kept"):
+            fit(broken)
+    (broken.folder / "experiment.json").write_text("{")
+    capsys.readouterr()
+    fit(broken)
+    told = capsys.readouterr().out
+    assert "epoch 3/4" in told and "epoch 2/4" not in told and "another machine" not in told
+    assert_same(whole, broken)
+    assert len(read_json(broken.folder / "experiment.json")["environments"]) == 1
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_good_one(smoke, monkeypatch):
+    """Which would be lost if the next one were not written to its end."""
+    run = smoke(epochs=3)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        with pytest.raises(LabkitError, match="2 of 3 epochs are kept"):
+            fit(run)
+    (run.folder / "last.pt").write_bytes(b"damaged")
+    good = (run.folder / "previous.pt").read_bytes()
+    state = training.Trainee(run, device_of(run))
+    state.restore(run.folder, read_json(run.folder / "experiment.json")["identity"])
+    assert len(state.history) == 1
+    checkpoint.save(run.folder / "last.pt", {}, keep=run.folder / "previous.pt")
+    assert (run.folder / "previous.pt").read_bytes() == good
 
 
 def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):

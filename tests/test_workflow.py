@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labkit import files, workflow
+from labkit.experiment import load
 from labkit.report import pictures
 
 EXPERIMENTS = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
@@ -93,6 +95,30 @@ def test_a_second_call_does_nothing(project):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_what_was_made_by_hand_is_made_again_with_its_notebook(home, monkeypatch):
+    """The pages of the report are made of the notebooks, and its numbers lead to them."""
+    monkeypatch.setattr(workflow, "ROOT", home)
+    run, build = load("smoke", "lung-bce"), files.build_folder("smoke")
+    notebooks = files.ROOT / "runs" / "smoke" / "notebooks"
+    made = {
+        "1_eda": build / "eda.json",
+        "2_train-lung-bce-seed0": run.folder / "training.json",
+        "3_evaluate-lung-bce-seed0": run.folder / "evaluation.json",
+        "4_figures": build / "results.json",
+    }
+    for name, mark in made.items():
+        for path in (mark, notebooks / f"{name}.ipynb"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert workflow.unshown("smoke", [run]) == []
+    (notebooks / "1_eda.ipynb").unlink()  # as after `pytest --nbval` or "Run all"
+    (run.folder / "evaluation.json").unlink()
+    assert workflow.unshown("smoke", [run]) == [
+        "report/build/smoke/eda.json",
+        "runs/smoke/lung-bce/seed0/evaluation.json",
+    ]
+
+
 def kernels(project) -> list[tuple[str, str]]:
     """What the kernels that work in the project are told of GPUs and threads, in order."""
     found = []
@@ -124,7 +150,11 @@ def test_trainings_side_by_side_on_gpus_of_their_own(project):
         assert kernels(project) == [("5", "1"), ("GPU-6", "1")]
     finally:
         os.killpg(report.pid, signal.SIGTERM)  # an interrupt is ignored where a shell started us in the background
-        report.wait(timeout=60)
+        try:
+            report.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # Snakemake may hang on it
+            os.killpg(report.pid, signal.SIGKILL)
+            report.wait()
 
 
 def test_seeds_are_runs_of_their_own(project):
@@ -202,7 +232,7 @@ def test_a_second_report_waits_for_the_first(project):
         assert "waiting for it" in second.stdout.readline()
         time.sleep(1)
         assert second.poll() is None
-    assert second.wait(timeout=60) == 0
+    assert second.wait(timeout=600) == 0
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -217,10 +247,12 @@ def test_a_report_that_is_stopped_leaves_nothing_running(project, how):
         "text": True,
         "start_new_session": True,
     }
+    if how == signal.SIGTERM:  # as behind a script's &, where Ctrl-C is ignored
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
     report = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     epochs = next(line for line in report.stdout if " epoch " in line)
     report.send_signal(how)
-    _, told = report.communicate(timeout=60)
+    _, told = report.communicate(timeout=600)
     assert report.returncode == 1
     assert told.splitlines()[-1].startswith("labkit: interrupted: finished runs and epochs are kept"), told
     name = epochs.split()[0]
