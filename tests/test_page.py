@@ -126,6 +126,7 @@ def test_numbers_lead_to_the_run_that_made_them(opened):
     assert scored.get_attribute("href") == "notebooks/3_evaluate-infection-bce_iou-seed0.html"
     number = float(trained.inner_text())
     trained.click()
+    page.wait_for_url("**/2_train-*.html")  # a click does not wait for the page that it opens
     shown = [float(value) for value in re.findall(r"\b\d\.\d{6}\b", page.locator("main").inner_text())]
     assert min(abs(value - number) for value in shown) < 1e-4  # the same, with more digits
 
