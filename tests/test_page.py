@@ -75,7 +75,7 @@ def test_every_link_leads_somewhere(opened, project):
     assert executed == {link for link in links if link.startswith("notebooks/")} and len(executed) == 10
     page.goto((folder / "notebooks" / "4_figures.html").as_uri())
     page.get_by_role("link", name="Report", exact=True).click()
-    assert page.url.endswith("/smoke/report.html")
+    page.wait_for_url("**/smoke/report.html")
 
 
 def test_contents_stand_beside_the_text_or_are_folded(opened):
@@ -84,7 +84,7 @@ def test_contents_stand_beside_the_text_or_are_folded(opened):
     headings = page.locator("main :is(h2, h3)").all_inner_texts()
     assert [" ".join(text.split()) for text in contents.all_inner_texts()] == headings
     page.get_by_role("link", name="VI. Discussion").click()
-    assert page.evaluate("scrollY") > 2000
+    page.wait_for_function("scrollY > 2000")
     page.wait_for_function("document.querySelector('#contents').getBoundingClientRect().top <= 20")
     assert contents.first.is_visible()
     page = opened(window=PHONE)
