@@ -48,15 +48,7 @@ def index(root: Path, task: str) -> pd.DataFrame:
         for category in CLASSES:
             control = category in CONTROLS[task]
             folder = _find(split_folder, category)
-            films: dict[str, str] = {}
-            if folder:
-                images = _subfolder(folder, "images")
-                films = _pngs(images)
-                others = sorted(name for name in os.listdir(images) if name not in films and not name.startswith("."))
-                if others:
-                    notes.append(
-                        f"{shown(images / others[0])}: it and {len(others) - 1} more are no PNGs and are left out"
-                    )
+            films = _pngs(_subfolder(folder, "images"), notes) if folder else {}
             if not folder or not films:
                 notes.append(f"{shown(split_folder)}: no films of class {category}")
                 continue
@@ -65,9 +57,9 @@ def index(root: Path, task: str) -> pd.DataFrame:
                 continue
             lungs = _pngs(_subfolder(folder, "lung masks"))
             masks = lungs if task == "lung" else _pngs(_subfolder(folder, f"{task} masks"))
-            lungs_of, masks_of = (lungs, _in_any_case(lungs, films)), (masks, _in_any_case(masks, films))
+            lungs_of, masks_of = _by_film(films, lungs), _by_film(films, masks)
             for name, image in films.items():
-                masks_found = _mask_of(name, image, *masks_of), _mask_of(name, image, *lungs_of)
+                masks_found = _found(image, masks_of[name]), _found(image, lungs_of[name])
                 rows.append((task, split, category, control, name, image, *masks_found))
             extra = len({name.casefold() for name in masks} - {name.casefold() for name in films})
             if extra:
@@ -185,22 +177,26 @@ def _subfolder(folder: Path, name: str) -> Path:
     return found
 
 
-def _pngs(folder: Path) -> dict[str, str]:
+def _pngs(folder: Path, notes: list[str] | None = None) -> dict[str, str]:
+    """The PNGs of a folder by their names; what else lies there, but for hidden files, is added to `notes`."""
     names = sorted(os.listdir(folder))
     for name in names:
         if not is_text(name):
             raise LabkitError(f"{shown(folder / name)}: its name is not UTF-8; rename it")
-    return {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
+    found = {name: f"{folder}/{name}" for name in names if os.path.splitext(name)[1].casefold() == ".png"}
+    others = [name for name in names if name not in found and not name.startswith(".")]
+    if others and notes is not None:
+        notes.append(f"{shown(folder / others[0])}: it and {len(others) - 1} more are no PNGs and are left out")
+    return found
 
 
-def _in_any_case(masks: dict[str, str], films: dict[str, str]) -> dict[str, str]:
-    """The masks by their names in small letters, but for those that a film has exactly."""
-    return {name.casefold(): path for name, path in masks.items() if name not in films}
+def _by_film(films: dict[str, str], masks: dict[str, str]) -> dict[str, str | None]:
+    """For each film the mask of its file name; or, if no film has exactly that, of the same letters in another case."""
+    in_any_case = {name.casefold(): path for name, path in masks.items() if name not in films}
+    return {name: masks.get(name) or in_any_case.get(name.casefold()) for name in films}
 
 
-def _mask_of(name: str, image: str, masks: dict[str, str], in_any_case: dict[str, str]) -> str:
-    """The mask with the film's file name; the same letters in another case will do."""
-    mask = masks.get(name) or in_any_case.get(name.casefold())
+def _found(image: str, mask: str | None) -> str:
     if mask is None:
         raise LabkitError(f"{shown(image)}: has no mask of the same name; add the mask or remove the film")
     return mask
