@@ -15,7 +15,7 @@ from labkit.provenance import commit, processor
 HEAD = """# What was measured
 
 Made by `make bench`. Variants of one row were timed in turns, round by round; ratios are the median over rounds, with the
-smallest and the largest in brackets. Only ratios carry over to another machine.
+smallest and the largest in brackets. Only ratios carry over to another machine; each processor keeps what it gave last.
 """
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "RESULTS.md"
@@ -24,9 +24,12 @@ MORE = ("fuzz",)  # no measurement of speed: only by name
 
 
 def main(names: list[str]) -> None:
-    sections = _sections()
+    for name in names:
+        if name not in ALL + MORE:
+            sys.exit(f"nothing here measures {name!r}; there are: {', '.join(ALL + MORE)}")
+    measured = _measured()
     # Asked once, before RESULTS.md is written and while the code is what is measured.
-    where = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
+    how = f"{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
     for name in names:
         print(f"{name} ...", flush=True)
         done = subprocess.run([sys.executable, f"bench/{name}.py"], cwd=ROOT, capture_output=True, text=True)
@@ -34,18 +37,30 @@ def main(names: list[str]) -> None:
             sys.exit(f"{name} failed:\n{done.stderr}")
         told = done.stdout.strip()
         print(told)
-        about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
         command = "make fuzz" if name in MORE else f"make bench ONLY={name}"
-        sections[name] = f"## {name}\n\n{about}\n\n`{command}`, {date.today()}, {where}\n\n{told}\n"
-        RESULTS.write_text(
-            "\n".join([HEAD, *(sections[key] for key in ALL + MORE if key in sections)]), encoding="utf-8"
-        )
+        measured.setdefault(name, {})[processor()] = f"`{command}`, {date.today()}, {how}\n\n{told}"
+        RESULTS.write_text(_page(measured), encoding="utf-8")
 
 
-def _sections() -> dict[str, str]:
-    """The sections that RESULTS.md has already, by name."""
+def _measured() -> dict[str, dict[str, str]]:
+    """What RESULTS.md has already: by measurement, then by processor."""
     text = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
-    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in re.split(r"^## ", text, flags=re.M)[1:]}
+    measured = {}
+    for section in re.split(r"^## ", text, flags=re.M)[1:]:
+        about, *each = re.split(r"^### ", section, flags=re.M)
+        told = (of_one.split("\n", 1) for of_one in each)
+        measured[about.split("\n", 1)[0]] = {where: text.strip() for where, text in told}
+    return measured
+
+
+def _page(measured: dict[str, dict[str, str]]) -> str:
+    """RESULTS.md: a section a measurement, and in it what each processor gave last."""
+    parts = [HEAD]
+    for name in (name for name in ALL + MORE if name in measured):
+        about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
+        parts.append(f"## {name}\n\n{about}\n")
+        parts += [f"### {where}\n\n{told}\n" for where, told in measured[name].items()]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
