@@ -13,7 +13,7 @@ help:  ## this list
 	@echo
 	@echo '  PRESET=demo|laptop|paper|smoke   what is run (default: demo); see workflow/presets'
 	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
-	@echo '  PROFILE=workflow/profiles/slurm  where jobs run; without it: on this machine, one at a time'
+	@echo '  PROFILE=workflow/profiles/slurm  where jobs run; without it: on this machine'
 	@echo '  GPUS=4                           so many trainings at once on this machine, each on a GPU of its own'
 
 report: .venv/ready  ## the report of a preset: report/build/<preset>/report.pdf and .html

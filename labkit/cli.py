@@ -56,7 +56,10 @@ def report(
     ] = "",
     profile: Annotated[str, typer.Option(help="Folder that says where jobs run: workflow/profiles/slurm.")] = "",
     gpus: Annotated[
-        int, typer.Option(min=0, help="GPUs of this machine, with a training on each; 0: one after another.")
+        int,
+        typer.Option(
+            min=0, help="GPUs of this machine, with a training on each; 0: as many at once as the preset says."
+        ),
     ] = 0,
 ) -> None:
     """Make a preset's report: train, score, draw and write whatever is missing or out of date.

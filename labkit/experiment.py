@@ -195,6 +195,7 @@ class Preset(Strict):
     about: str
     collection: str = "COVID-QU-Ex"  # whose films they are, in the report's words
     seeds: Seeds = [0]  # each experiment is run with each, unless it lists seeds of its own
+    at_once: int = Field(1, ge=1)  # so many trainings beside each other on one machine, which share its cores
     settings: dict[str, bool | str | int | float] = {}
     experiments: dict[str, dict[str, bool | str | int | float | Seeds]] = Field(min_length=1)
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from labkit import dataset, gpu, store
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, load_all, reference_runs
+from labkit.experiment import Experiment, load_all, load_preset, reference_runs
 from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown, writing
 
 
 def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> None:
     """Make the report of a preset: report/build/<preset>/report.pdf and report.html. Raises LabkitError if a step fails.
 
-    `profile`: a folder of workflow/profiles, which says where the jobs run; without one, on this machine's cores in turn.
-    `gpus`: so many trainings and evaluations at once, each with a GPU of this machine and its share of the cores.
+    `profile`: a folder of workflow/profiles, which says where the jobs run; without one, on this machine, as many trainings and
+    evaluations at once as the preset's `at_once` says.
+    `gpus`: so many at once instead, each with a GPU of this machine and its share of the cores.
     """
     start = time.time()
     experiments = load_all(preset, data)
@@ -41,8 +42,11 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
     for run in experiments:
         _forget_other_films(run, packs[folder_of[run.folder]])
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
-    command += ["--profile", str(resolve(profile))] if profile else ["--cores", "all", "--quiet", "all"]
-    command += ["--resources", f"gpu={gpus}"] if gpus else []
+    if profile:
+        command += ["--profile", str(resolve(profile))]
+    else:
+        at_once = gpus or load_preset(preset).at_once
+        command += ["--cores", "all", "--quiet", "all", "--resources", f"at_once={at_once}"]
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
     # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile; so it

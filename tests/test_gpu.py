@@ -64,7 +64,7 @@ def test_the_gpus_are_those_that_the_user_lists(monkeypatch):
         gpu.visible(4)
 
 
-@pytest.mark.parametrize("gpus", [0, 2])
+@pytest.mark.parametrize("gpus", [0, 3])
 def test_what_snakemake_is_told(home, tree, monkeypatch, gpus):
     started = {}
 
@@ -81,8 +81,8 @@ def test_what_snakemake_is_told(home, tree, monkeypatch, gpus):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(LabkitError, match="a step of the workflow failed"):
         workflow.report("smoke", str(tree), gpus=gpus)
-    assert started["env"].get("CUDA_VISIBLE_DEVICES") == ("0,1" if gpus else None)
-    assert ("--resources gpu=2" in started["command"]) == bool(gpus)
+    assert started["env"].get("CUDA_VISIBLE_DEVICES") == ("0,1,2" if gpus else None)
+    assert f"--resources at_once={gpus or 2} " in started["command"]
     assert started["command"].endswith(f" gpus={gpus}")
 
 

@@ -132,22 +132,25 @@ def kernels(project) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def test_trainings_side_by_side_on_gpus_of_their_own(project):
-    """With two GPUs that are not there, on three cores: two trainings at once, each with one thread, the third waits."""
-    assert planned(project, gpus=2) == {}  # what was made without them stays
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_trainings_side_by_side(project, gpus):
+    """On three cores two trainings at once, each with one thread; the third waits. GPUs are only names here."""
+    assert planned(project, gpus=gpus) == {}  # what was made without them stays
     preset = (project / "workflow" / "presets" / "smoke.yml").read_text()
-    (project / "workflow" / "presets" / "gpus.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
+    assert "at_once: 2" in preset
+    name = f"beside{gpus}"
+    (project / "workflow" / "presets" / f"{name}.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "3", "--nolock"]
-    command += ["--resources", "gpu=2", "--config", "preset=gpus", "data=", "gpus=2", "--quiet", "all"]
+    command += ["--resources", "at_once=2", "--config", f"preset={name}", "data=", f"gpus={gpus}", "--quiet", "all"]
     command += ["--scheduler", "greedy", "--"]
-    command += [f"runs/gpus/{name}/seed0/training.json" for name in EXPERIMENTS[:3]]
+    command += [f"runs/{name}/{run}/seed0/training.json" for run in EXPERIMENTS[:3]]
     environment = os.environ | {"PYTHONPATH": str(project), "CUDA_VISIBLE_DEVICES": "5,GPU-6"}
     report = subprocess.Popen(command, cwd=project, env=environment, start_new_session=True)
     try:
-        while len(list((project / "runs" / "gpus").glob("*/seed0/history.csv"))) < 2:
+        while len(list((project / "runs" / name).glob("*/seed0/history.csv"))) < 2:
             assert report.poll() is None
             time.sleep(0.2)
-        assert kernels(project) == [("5", "1"), ("GPU-6", "1")]
+        assert kernels(project) == ([("5", "1"), ("GPU-6", "1")] if gpus else [("5,GPU-6", "1")] * 2)
     finally:
         os.killpg(report.pid, signal.SIGTERM)  # an interrupt is ignored where a shell started us in the background
         try:
