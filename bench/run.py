@@ -56,7 +56,7 @@ def _measured() -> dict[str, dict[str, str]]:
 def _page(measured: dict[str, dict[str, str]]) -> str:
     """RESULTS.md: a section a measurement, and in it what each processor gave last."""
     parts = [HEAD]
-    for name in (name for name in ALL + MORE if name in measured):
+    for name in filter(measured.get, ALL + MORE):
         about = ast.get_docstring(ast.parse((BENCH / f"{name}.py").read_text(encoding="utf-8")))
         parts.append(f"## {name}\n\n{about}\n")
         parts += [f"### {where}\n\n{told}\n" for where, told in measured[name].items()]
