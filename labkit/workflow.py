@@ -17,8 +17,8 @@ from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown, wr
 def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> None:
     """Make the report of a preset: report/build/<preset>/report.pdf and report.html. Raises LabkitError if a step fails.
 
-    `profile`: a folder of workflow/profiles, which says where the jobs run; without one, on this machine, as many trainings and
-    evaluations at once as the preset's `at_once` says.
+    `profile`: a folder of workflow/profiles, which says where the jobs run; without one, on this machine, as many notebooks at
+    once as the preset's `at_once` says.
     `gpus`: so many at once instead, each with a GPU of this machine and its share of the cores.
     """
     start = time.time()
