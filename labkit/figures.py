@@ -141,7 +141,7 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
 
     `rows`: for each task and loss a table with columns iou, truth, pixels; `thirds`: for each, results.by_size.
     """
-    figure, panels = plt.subplots(1, len(rows), figsize=(COLUMN, 2.2), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(rows), figsize=(COLUMN, 2.2), squeeze=False)
     for letter, panel, (task, losses) in zip("ab", panels.flat, rows.items()):
         for loss, table in losses.items():
             colour = LOSS_COLOURS[loss]
@@ -151,7 +151,11 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
             for number, third in enumerate(thirds[task][loss]):
                 ends = [100 * third["smallest"], 100 * third["largest"]]
                 panel.plot(ends, [third["mean"]] * 2, color=colour, linewidth=2, label=None if number else TITLES[loss])
-        panel.set(title=f"({letter}) {task.capitalize()}", xlabel="True mask (% of film)", xlim=(0, None), ylim=(0, 1))
+        lowest = min(
+            table["iou"].min() for table in losses.values()
+        )  # lungs all lie near 1: on one scale they would be a line
+        panel.set(title=f"({letter}) {task.capitalize()}", xlabel="True mask (% of film)", xlim=(0, None))
+        panel.set_ylim(np.floor(10 * min(lowest, 0.99)) / 10, 1)
     panels[0, 0].set_ylabel("IoU of a film")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     sns.despine(figure)

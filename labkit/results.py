@@ -28,11 +28,13 @@ PUBLISHED = ROOT / "report" / "published.json"
 # When is a difference one? Between two losses, when its interval and its p over the test films say so (statistics.verdict).
 # Otherwise the report's wording goes by these, and states them.
 THRESHOLDS = {
+    "near_iou": 0.005,  # two losses are comparable if their difference in IoU is surely within this
     "far_iou": 0.1,  # a task is much harder if its IoU is surely lower by more than this
     "small_share": 0.25,  # a small part of the lung; much smaller than the lung's part of the film
     "rising_iou": 0.005,  # from one fifth of the epochs to the next, in the mean
     "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
     "mostly_empty": 0.5,  # of the predictions
+    "same_picture": audit.NEAR,
     "enough_films": statistics.ENOUGH,
     "alpha": statistics.ALPHA,
 }
@@ -74,7 +76,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "comparisons": compared,
         "spread": spread(experiments),
         "consistency": consistency(runs),
-        "conventions": _conventions(experiments),
+        "conventions": _conventions(experiments, chosen),
         "ablation": ablation.compare(experiments),
         "verdicts": verdicts(runs, films, compared),
         "thresholds": THRESHOLDS,
@@ -120,7 +122,8 @@ def spread(experiments: list[Experiment]) -> dict | None:
     """Test IoU and MAE over trainings that differ in their seed alone; None where there is one seed.
 
     For each of the reference's runs, and for the gain of BCE+IoU over BCE with the same seed, by task: `mean`, `deviation`
-    (standard, n - 1), `low`, `high` (smallest and largest) over the seeds.
+    (standard, n - 1), `low`, `high` (smallest and largest) over the seeds. For a gain also `one_sign`: whether it is above 0
+    with every seed, or below 0 with every one.
     """
     ours = [run for run in experiments if run.name in RUNS.values()]
     seeds_of = [{run.seed for run in ours if run.name == name} for name in RUNS.values()]
@@ -141,7 +144,8 @@ def spread(experiments: list[Experiment]) -> dict | None:
         found["runs"][name] = {score: over_seeds(of(name, score)) for score in ("iou", "mae")}
     for task in ("lung", "infection"):
         pairs = {score: zip(of(RUNS[task, "bce"], score), of(RUNS[task, "bce_iou"], score)) for score in ("iou", "mae")}
-        found["gains"][task] = {score: over_seeds([b - a for a, b in pair]) for score, pair in pairs.items()}
+        gains = {score: over_seeds([b - a for a, b in pair]) for score, pair in pairs.items()}
+        found["gains"][task] = {score: it | {"one_sign": it["low"] * it["high"] > 0} for score, it in gains.items()}
     return found
 
 
@@ -181,9 +185,11 @@ def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
 def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dict]) -> dict[str, bool | str]:
     """For each claim of the reference, whether these results bear it out.
 
-    BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict). Other claims
-    about scores hold only if they do on the validation and on the test films; that infection is much harder only if the
-    tasks' intervals are that far apart. `plateau` is "rising", "flat", "falling", or "short" for fewer than two epochs.
+    BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict), and whether
+    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise. Other
+    claims about scores hold only if they do on the validation and on the test films; that infection is much harder only if
+    the tasks' intervals are that far apart. `plateau` is "rising", "flat", "falling", "unsteady" where the epochs differ too
+    much to tell, or "short" for too few.
     """
     lung, infection = ([runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection"))
     by = THRESHOLDS
@@ -205,6 +211,8 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         # Discussion: "BCE and BCE+IoU yield comparable IoU, but the combined loss produces lower MAE"; conclusion: BCE+IoU
         # "is recommended for both tasks".
         **{f"{task}_{score}": compared[task][score]["verdict"] for task in compared for score in compared[task]},
+        # No difference found is no proof of likeness, and with many films any difference is found.
+        **{f"{task}_comparable": _comparable(compared[task]["iou"]) for task in compared},
         # Discussion: the IoU term "is essential to avoid trivial all-zero predictions": without it, but not with it.
         "bce_all_zero": both(
             lambda split: (
@@ -228,20 +236,38 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     }
 
 
-def late_rise(iou: np.ndarray) -> float | None:
-    """By how much the mean IoU of the last fifth of the epochs is above that of the fifth before; None for one epoch."""
-    if len(iou) < 2:
+def _comparable(difference: dict) -> str:
+    low, high, near = difference["low"], difference["high"], THRESHOLDS["near_iou"]
+    if low is None or difference["count"] < statistics.ENOUGH:
+        return "open"
+    if -near <= low and high <= near:
+        return "yes"
+    return "no" if low > near or high < -near else "open"
+
+
+def late_rise(iou: np.ndarray) -> dict[str, float] | None:
+    """By how much the mean IoU of the last fifth of the epochs is above that of the fifth before: `mean`, and its `error`.
+
+    That is the standard error of a difference of two means, by the spread of the epochs within each fifth. None for fewer
+    than ten epochs: a fifth of one has no spread.
+    """
+    fifth = len(iou) // 5
+    if fifth < 2:
         return None
-    fifth = max(1, len(iou) // 5)
-    return float(iou[-fifth:].mean() - iou[-2 * fifth : -fifth].mean())
+    before, last = iou[-2 * fifth : -fifth], iou[-fifth:]
+    error = np.sqrt((before.var(ddof=1) + last.var(ddof=1)) / fifth)
+    return {"mean": float(last.mean() - before.mean()), "error": float(error)}
 
 
-def _plateau(rise: float | None) -> str:
+def _plateau(rise: dict[str, float] | None) -> str:
     if rise is None:
         return "short"
-    if abs(rise) <= THRESHOLDS["rising_iou"]:
+    height, matters = rise["mean"], THRESHOLDS["rising_iou"]
+    if 2 * rise["error"] > max(abs(height), matters):
+        return "unsteady"
+    if abs(height) <= matters:
         return "flat"
-    return "rising" if rise > 0 else "falling"
+    return "rising" if height > 0 else "falling"
 
 
 def settings(experiments: list[Experiment]) -> list[dict]:
@@ -342,13 +368,16 @@ def calibration_bins(experiment: Experiment, split: str) -> dict[str, np.ndarray
     return {name.split("_")[1]: kept[name][~control] for name in kept.files if name.startswith(f"{split}_")}
 
 
-def _conventions(experiments: list[Experiment]) -> dict | None:
-    """The infection runs with BCE+IoU under each convention, on validation films as in the reference; None without controls."""
-    named = {run.name: run for run in reversed(experiments)}  # of several seeds the first
-    name = RUNS["infection", "bce_iou"]
-    trained = {"without controls": named[name]}
-    if f"{name}-controls" in named and named[f"{name}-controls"].controls:
-        trained["with controls"] = named[f"{name}-controls"]
+def _conventions(experiments: list[Experiment], chosen: dict[str, Experiment]) -> dict | None:
+    """The infection runs with BCE+IoU under each convention, on validation films as in the reference; None without controls.
+
+    That of the `chosen` four, and among `experiments` the one of the same seed that was trained with control films.
+    """
+    run = chosen[RUNS["infection", "bce_iou"]]
+    trained = {"without controls": run}
+    for other in experiments:
+        if (other.name, other.seed) == (f"{run.name}-controls", run.seed) and other.controls:
+            trained["with controls"] = other
     rows = {name: metrics.rows_of(run.folder, "val", controls=True) for name, run in trained.items()}
     if not all(films["control"].any() for films in rows.values()):
         return None
@@ -364,12 +393,15 @@ def _conventions(experiments: list[Experiment]) -> dict | None:
 
 
 def _distinct(environments: list[dict]) -> dict:
-    """Each entry's values over the runs as one text, "a, b" where they differ; entries of entries likewise."""
+    """Each entry's values over the runs as one text, "a, b" where they differ; entries of entries likewise.
+
+    The entries are those of the last environment: an older one may lack some, which then has no part in them.
+    """
     return {
-        key: _distinct([environment[key] for environment in environments])
+        key: _distinct([environment[key] for environment in environments if key in environment])
         if isinstance(value, dict)
-        else ", ".join(dict.fromkeys(str(environment[key]) for environment in environments))
-        for key, value in environments[0].items()
+        else ", ".join(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
+        for key, value in environments[-1].items()
     }
 
 

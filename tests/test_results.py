@@ -25,7 +25,7 @@ from labkit import (
     style,
 )
 from labkit.errors import LabkitError
-from labkit.experiment import load_all
+from labkit.experiment import load, load_all
 from labkit.files import ROOT
 
 COUNTS = metrics.count(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))
@@ -71,7 +71,7 @@ def scores(iou, mae, empty=0.0):
 
 def compared(**given):
     """BCE+IoU against BCE, each as the interval of the difference; the reference's findings where nothing is given."""
-    intervals = {"lung_iou": (-0.01, 0.01), "lung_mae": (-0.006, -0.002)}
+    intervals = {"lung_iou": (-0.003, 0.002), "lung_mae": (-0.006, -0.002)}
     intervals |= {"infection_iou": (0.3, 0.4), "infection_mae": (-0.02, -0.01)}
     intervals |= {"lung_brier": (-0.01, 0.01), "infection_brier": (0.01, 0.02)}
     intervals |= {"lung_hd95": (-1.0, 1.0), "infection_hd95": (-9.0, -3.0)}
@@ -97,7 +97,7 @@ def runs_of(**given):
             "best_epoch": 9,
             "epochs": 10,
             "train_loss": 0.2,
-            "late_rise": 0.1,
+            "late_rise": {"mean": 0.1, "error": 0.01},
             "val": scores(*values[name.replace("-", "_")]),
             "test": scores(*values[name.replace("-", "_")]),
             "parameters": 8044545,
@@ -119,7 +119,10 @@ def masks(image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15)):
     }
 
 
-def verdicts(iou=(0.1, 0.2, 0.3, 0.4, 0.5), image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), intervals=(), **given):
+RISING = tuple(np.linspace(0.05, 0.5, 10))
+
+
+def verdicts(iou=RISING, image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), intervals=(), **given):
     runs = runs_of(**given)
     runs["infection-bce_iou"]["late_rise"] = results.late_rise(np.array(iou))
     return results.verdicts(runs, masks(image, lung, alike), compared(**dict(intervals)))
@@ -135,6 +138,8 @@ def test_verdicts_on_the_references_own_numbers():
         "infection_brier": "higher",
         "lung_hd95": "none",
         "infection_hd95": "lower",
+        "lung_comparable": "yes",
+        "infection_comparable": "no",
         "bce_all_zero": True,
         "infection_harder": True,
         "tasks_matter_more": True,
@@ -149,8 +154,18 @@ def test_verdicts_on_the_references_own_numbers():
 TURNED = {
     "lung_iou": (
         {"intervals": {"lung_iou": (0.01, 0.02)}},
-        "no difference in IoU was found between the losses, as in the reference",
-        "On the test films BCE+IoU has the higher IoU, where the reference finds both equal",
+        "On the test films no difference in IoU was found between the losses",
+        "On the test films BCE+IoU has the higher IoU",
+    ),
+    "lung_comparable": (
+        {"intervals": {"lung_iou": (-0.01, 0.01)}},
+        "so they are, for the whole interval is within ±0.005",
+        "whether they are is open here",
+    ),
+    "infection_comparable": (
+        {"intervals": {"infection_iou": (0.001, 0.004)}},
+        "What speaks for BCE+IoU is the overlap on infections, the lower",
+        "What speaks for BCE+IoU is the overlap on infections (by less than 0.005), the lower",
     ),
     "lung_mae": (
         {"intervals": {"lung_mae": (-0.002, 0.003)}},
@@ -203,7 +218,7 @@ TURNED = {
         "What separates the losses is no less than what separates the tasks",
     ),
     "plateau": (
-        {"iou": (0.1, 0.2, 0.5, 0.5, 0.5)},
+        {"iou": (0.1,) * 5 + (0.5,) * 5},
         "was still learning when training ended",
         "has come to a plateau",
     ),
@@ -241,12 +256,30 @@ def test_every_verdict_is_turned_by_a_test():
 
 
 def test_plateau():
-    assert results.late_rise(np.array([0.9, 0.9, 0.9, 0.5, 0.3])) == pytest.approx(-0.2)
-    assert verdicts(iou=(0.6, 0.62, 0.6, 0.5, 0.3))["plateau"] == "falling"
-    assert verdicts(iou=(0.6,))["plateau"] == "short"
-    assert (
-        verdicts(iou=(0.1, 0.2, 0.3, 0.6, 0.6, 0.1, 0.9, 0.6, 0.7, 0.31))["plateau"] == "falling"
-    )  # fifths of two epochs
+    rise = results.late_rise(np.array([0.9] * 6 + [0.1, 0.3, 0.5, 0.7]))  # fifths of two epochs
+    assert rise == pytest.approx({"mean": 0.4, "error": (0.02 / 2 + 0.02 / 2) ** 0.5})
+    assert verdicts(iou=(0.1,) * 6 + (0.7, 0.69, 0.4, 0.41))["plateau"] == "falling"
+    # The last two epochs lie apart by more than they lie below the two before.
+    assert verdicts(iou=(0.1,) * 6 + (0.718, 0.716, 0.726, 0.655))["plateau"] == "unsteady"
+    assert verdicts(iou=(0.1,) * 6 + (0.6, 0.7, 0.7, 0.6))["plateau"] == "unsteady"
+    assert verdicts(iou=(0.6,))["plateau"] == verdicts(iou=RISING[:9])["plateau"] == "short"
+
+
+def test_comparable_is_said_of_intervals():
+    """Not of a difference that was found or not found: small ones are found on many films, large ones missed on few."""
+    said = {
+        (-0.004, 0.005): "yes",
+        (0.001, 0.004): "yes",
+        (-0.004, 0.006): "open",
+        (0.004, 0.02): "open",
+        (0.006, 0.02): "no",
+        (-0.02, -0.006): "no",
+    }
+    for interval, wanted in said.items():
+        assert verdicts(intervals={"lung_iou": interval})["lung_comparable"] == wanted
+    few = compared()
+    few["lung"]["iou"] |= {"count": 5}
+    assert results.verdicts(runs_of(), masks(), few)["lung_comparable"] == "open"
 
 
 def test_empty_with_both_losses_is_not_an_escape():
@@ -376,7 +409,8 @@ def project(tmp_path, monkeypatch, figures_made):
     ("plateau", "said"),
     [
         ("falling", "was getting worse when training ended"),
-        ("short", "With a single epoch there is no curve"),
+        ("unsteady", "by +0.100 ± 0.010 (standard error): the epochs are too unsteady to tell"),
+        ("short", "With fewer than ten epochs the curve is too short"),
     ],
 )
 def test_other_ends_of_a_curve(project, plateau, said):
@@ -390,6 +424,13 @@ def test_nothing_for_the_overlap_loss(project):
         "neither overlap nor MAE speaks for BCE+IoU. What speaks against it is the higher Brier score on infections."
         in text
     )
+
+
+def test_a_lower_mae_of_probabilities_alone_is_told_as_that(project):
+    runs = runs_of()
+    runs["infection-bce_iou"]["test"]["hard_mae"] = 0.06  # BCE's is .05
+    assert "the lower MAE on infections" in project() and "not of masks" not in project()
+    assert "the lower MAE on infections (of probabilities, not of masks)" in project(runs=runs)
 
 
 def test_what_speaks_against_the_overlap_loss(project):
@@ -540,6 +581,8 @@ def test_environments_that_differ_are_all_told():
         [{"commit": "a", "packages": {"torch": "2"}}, {"commit": "b", "packages": {"torch": "2"}}]
     )
     assert merged == {"commit": "a, b", "packages": {"torch": "2"}}
+    older, newer = {"packages": {"torch": "2"}}, {"processes": 1, "packages": {"torch": "2", "scipy": "1"}}
+    assert results._distinct([older, newer]) == {"processes": "1", "packages": {"torch": "2", "scipy": "1"}}
 
 
 def convention_rows(controls=True):
@@ -583,6 +626,21 @@ def test_conventions_side_by_side():
 def test_no_controls_no_conventions_with_them():
     found = conventions.compare({"without controls": convention_rows(controls=False)}, REPORTED)
     assert {row["films"] for row in found["rows"]} == {"COVID-19 films"}
+
+
+def test_conventions_are_of_the_seed_that_the_report_is_of(monkeypatch):
+    run = load("smoke", "infection-bce_iou")
+    controls = run.model_copy(update={"name": f"{run.name}-controls", "controls": True})
+    later = [each.model_copy(update={"seed": 1}) for each in (run, controls)]
+    asked = []
+
+    def rows_of(folder, split, controls):
+        asked.append(folder)
+        return convention_rows(controls=False)
+
+    monkeypatch.setattr(results.metrics, "rows_of", rows_of)
+    assert results._conventions([*later, run, controls], {run.name: run}) is None  # without control films
+    assert asked == [run.folder, controls.folder]
 
 
 def test_section_on_conventions(project):
@@ -641,6 +699,7 @@ def test_spread_over_seeds(monkeypatch, project):
     )
     assert found["gains"]["infection"]["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2)
     assert found["gains"]["lung"]["iou"]["deviation"] == 0
+    assert found["gains"]["infection"]["iou"]["one_sign"] and not found["gains"]["lung"]["iou"]["one_sign"]
     assert results.spread(load_all("smoke")) is None
     table = cell_with(found, "spread")
     assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
@@ -650,6 +709,15 @@ def test_spread_over_seeds(monkeypatch, project):
     assert "Each of the four runs was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
     assert "2 seeds a run" in text and "of one seed each" not in text and "means over seeds" not in text
     assert "With the same seed, BCE+IoU minus BCE is 0.000 ± 0.000 (from 0.000 to 0.000 ) on lungs and +0.120" in text
+    assert (
+        "Which loss has the higher IoU on lungs, MAE on lungs or MAE on infections depends on the seed, so the conclusion "
+        "leaves that out."
+    ) in text
+    assert "What speaks for BCE+IoU is the overlap on infections. What speaks against" in text
+    assert "not with every seed" not in text
+    turned = copy.deepcopy(found)
+    turned["gains"]["infection"]["iou"]["one_sign"] = False
+    assert "it is the better choice here by its overlap, though not with every seed" in project(spread=turned)
     assert "of one seed each" in project() and "Spread Between Trainings" not in project()
 
 
@@ -728,9 +796,10 @@ def test_section_on_what_switches_gain(project):
     text = switches([better, worse, alike])
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert (
-        "more than chance ( p &lt; 0.05, and an interval above 0): infection-better +0.050 ( +0.040 to +0.060 ). A lower one"
+        "chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 ( +0.040 to +0.060 ). A lower one"
         in text
     )
+    assert "What was trained with one seed may owe its difference to that." in text
     assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
     assert (
         "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
@@ -741,7 +810,7 @@ def test_section_on_what_switches_gain(project):
         "No experiment has a higher IoU by more than chance" in text
         and "For all of them no difference was found" in text
     )
-    assert "A lower one" not in text
+    assert "A lower one" not in text and "one seed may owe" not in text
     assert "an oracle" not in text
     told = alike | {
         "name": "infection-told",
