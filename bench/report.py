@@ -1,7 +1,7 @@
 """Where the time of `make report` goes: stage by stage, notebooks against plain Python, imports, and rebuilds after an edit.
 
-Runs in a fresh clone of the last commit, with nothing built, so commit before. The set-up of .venv is not counted. Trainings
-and evaluations run two at once, so the stages add up to more than the whole.
+Runs in a fresh clone of the last commit, with nothing built, so commit before. The set-up of .venv is not counted. Where
+notebooks run side by side (the preset's `at_once`), the stages add up to more than the whole.
 
 Aims: 210 s, of which training 120; rebuilds 15, 3 and 2 s after an edit of figures.py, of report.typ and of nothing;
 labkit 1.5 s beyond torch; 3 s of overhead a notebook.
@@ -51,7 +51,7 @@ def stages(clone: Path, python) -> None:
         rows.append([path.stem, f"{told.duration:.1f}"])
     trainings = covered([span for name, span in spans.items() if name.startswith("2_train")])
     other = total - covered(list(spans.values()))
-    rows += [["drawing and packing films, starting Snakemake and papermill, typst", f"{other:.1f}"]]
+    rows += [["drawing and packing films, starting Snakemake and papermill, pages, typst", f"{other:.1f}"]]
     rows += [["**all**", f"**{total:.1f}**"], ["of which a training runs", f"{trainings:.1f}"]]
     show(["stage of `make report` (demo)", "s"], rows)
     print()

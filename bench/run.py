@@ -29,7 +29,7 @@ def main(names: list[str]) -> None:
             sys.exit(f"nothing here measures {name!r}; there are: {', '.join(ALL + MORE)}")
     measured = _measured()
     # Asked once, before RESULTS.md is written and while the code is what is measured.
-    how = f"{torch.get_num_threads()} threads, torch {torch.__version__}, commit {commit()}"
+    how = f"{torch.get_num_threads()} cores, torch {torch.__version__}, commit {commit()}"
     for name in names:
         print(f"{name} ...", flush=True)
         done = subprocess.run([sys.executable, f"bench/{name}.py"], cwd=ROOT, capture_output=True, text=True)

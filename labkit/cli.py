@@ -214,6 +214,7 @@ def runs(
     """
     import pandas as pd
 
+    from labkit.experiment import meant
     from labkit.runs import SCORES, every
 
     rows = [run.summary() for run in every(preset)]
@@ -222,6 +223,10 @@ def runs(
     elif rows:
         table = pd.DataFrame(rows).astype({f"test {score}": float for score in SCORES})
         print(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    elif known := sorted({run.folder.parts[-3] for run in every()}) if preset else []:
+        print(
+            f"nothing of preset {preset!r} has been run yet{meant(preset, known)}; there are runs of {', '.join(known)}"
+        )
     else:
         print("nothing has been run yet; `labkit report demo` runs four experiments")
 

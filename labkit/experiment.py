@@ -195,7 +195,7 @@ class Preset(Strict):
     about: str
     collection: str = "COVID-QU-Ex"  # whose films they are, in the report's words
     seeds: Seeds = [0]  # each experiment is run with each, unless it lists seeds of its own
-    at_once: int = Field(1, ge=1)  # so many trainings beside each other on one machine, which share its cores
+    at_once: int = Field(1, ge=1)  # so many notebooks beside each other on one machine, which share its cores
     settings: dict[str, bool | str | int | float] = {}
     experiments: dict[str, dict[str, bool | str | int | float | Seeds]] = Field(min_length=1)
 
@@ -221,6 +221,11 @@ class Preset(Strict):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         """What only the whole preset can tell. The messages name the experiment and the knob."""
+        named = {knob for name in self.experiments for knob in self.knobs_of(name)}
+        if self.at_once > 1 and "threads" in named:
+            raise ValueError(
+                f"threads: with at_once ({self.at_once}) each has its share of the cores; give one of the two"
+            )
         above: list[str] = []
         for name in self.experiments:
             if not re.fullmatch(RUN_NAME, name):
@@ -256,6 +261,19 @@ UNNAMED = ("data", "device", "threads")
 NEUTRAL = (-1, "")
 
 
+class _Once(yaml.SafeLoader):
+    """YAML in which a name may stand only once: of two experiments of one name, the first would be gone without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [self.construct_object(name) for name, _ in node.value]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name!r} stands twice", node.value[place][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def load_preset(name: str) -> Preset:
     """Read workflow/presets/<name>.yml. Raises LabkitError where there is none or it does not hold what a preset may."""
     path = PRESETS / f"{name}.yml"
@@ -263,7 +281,7 @@ def load_preset(name: str) -> Preset:
     if name not in known:
         raise LabkitError(f"preset: there is no {name!r}{meant(name, known)}; there are {', '.join(known)}")
     try:
-        return Preset(**yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Preset(**yaml.load(path.read_text(encoding="utf-8"), Loader=_Once))
     except (yaml.YAMLError, TypeError) as error:
         raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
     except ValidationError as error:

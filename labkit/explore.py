@@ -60,9 +60,12 @@ class Reader:
 
 
 def open_runs(run: Experiment) -> dict[str, Reader]:
-    """Readers of `run` and of the other runs of its preset, by name; what is not trained is trained first."""
-    others = [other for other in load_all(run.preset, run.data) if other.folder != run.folder]
-    return {f"{each.name}, seed {each.seed}": Reader(each) for each in [run, *others]}
+    """Readers of `run`, which comes first, and of the other runs of its preset, by name; what is not trained is trained."""
+    # Opened in the preset's order, in which a run stands below those that it starts from.
+    known = {other.folder: other for other in load_all(run.preset, run.data)} | {run.folder: run}
+    readers = {f"{each.name}, seed {each.seed}": Reader(each) for each in known.values()}
+    first = f"{run.name}, seed {run.seed}"
+    return {first: readers.pop(first)} | readers
 
 
 def scored_films(pack: Pack, experiment: Experiment) -> pd.DataFrame:

@@ -29,7 +29,9 @@ def ensure(films: int, seed: int = 0) -> Path:
     root = ROOT / "data" / "phantom" / f"{films}-seed{seed}"
     wanted = {"films": films, "seed": seed, "version": VERSION}
     mark = root / PHANTOM_MARK
-    held = lock(root.parent / ".lock", "another drawing of films")  # two at once would remove each other's
+    held = lock(
+        root.parent / ".lock", "another process that draws films or looks for them"
+    )  # two at once would remove each other's
     try:
         if not mark.is_file() or read_json(mark) != wanted:
             shutil.rmtree(root, ignore_errors=True)

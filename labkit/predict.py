@@ -15,7 +15,7 @@ from tqdm import tqdm
 from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.experiment import RUNS, Experiment
-from labkit.files import is_text, shown, written
+from labkit.files import is_text, shown, writing, written
 from labkit.hardware import device_of
 from labkit.runs import Run, find
 from labkit.scoring import probabilities
@@ -215,8 +215,10 @@ def write(predictor: Predictor, paths: list[Path], folder: Path) -> tuple[pd.Dat
     predictions.csv with the rows of Film.row; contact-sheet-<k>.png, SHEET films each. A file that cannot be read does not
     stop the others.
     """
-    for old in (folder / "predictions.csv", *folder.glob("contact-sheet-*.png")):  # of an earlier call, of other films
-        old.unlink(missing_ok=True)
+    with writing(folder, "name another folder with --to"):
+        # Of an earlier call, of other films.
+        for old in (folder / "predictions.csv", *folder.glob("contact-sheet-*.png")):
+            old.unlink(missing_ok=True)
     rows, refused, sheet, names = [], [], [], set()
     for number, path in enumerate(tqdm(paths, "finding masks", unit="film", mininterval=1)):
         try:

@@ -67,7 +67,8 @@ def start(network: nn.Module, experiment: Experiment) -> None:
                 network.load_state_dict({key: _fitted(value, own.get(key)) for key, value in body.items()} | kept)
         except RuntimeError:
             raise LabkitError(
-                f"{knob}: {shown(path)} is a network of another form; give both runs the same base, levels and attention"
+                f"{knob}: {shown(path)} is a network of another form; give both runs the same base, levels and attention, and "
+                "lung_input only to the one that starts"
             ) from None
 
 

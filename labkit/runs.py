@@ -59,9 +59,11 @@ class Run:
 
     @property
     def state(self) -> str:
-        """ "scored", "trained", "interrupted" (or at work now), or "outdated": of another version of the code."""
+        """ "scored", "trained", "interrupted" (or at work now), or "outdated": of other code or weights."""
         if self.evaluation:
-            return "scored" if self.evaluation["identity"]["code"] == HASHES["evaluate"] else "outdated"
+            scored, weights = self.evaluation["identity"], self.folder / "best.pt"
+            known = weights.is_file() and scored["weights"] == files.checksum(weights)
+            return "scored" if known and scored["code"] == HASHES["evaluate"] else "outdated"
         if not (self.folder / "training.json").is_file():
             return "interrupted"
         return "trained" if self.about["identity"]["code"] == HASHES["train"] else "outdated"

@@ -78,7 +78,9 @@ def pack(root: Path, task: str, size: int) -> Pack:
     """
     samples = dataset.index(root, task)
     folder = folder_of(root, task, size)
-    held = lock(folder.parent / ".lock", "another packing")  # two at once would write into each other's arrays
+    held = lock(
+        folder.parent / ".lock", "another process that packs films or checks them"
+    )  # two at once would write into each other's arrays
     try:
         return _packed(samples, task, size, folder)
     finally:

@@ -88,7 +88,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     if experiment.controls and not pack.samples["control"].to_numpy()[train_rows].any():
         raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
-    print(f"{experiment.preset}/{experiment.name}: {films}", flush=True)
+    print(f"{experiment.preset}/{_told(experiment)}: {films}", flush=True)
     try:
         while not parallel.of_first(finished(experiment, history)):
             epoch = len(history) + 1
@@ -252,11 +252,16 @@ def _write_history(folder: Path, history: list[dict]) -> None:
         pd.DataFrame(history, columns=HISTORY).to_csv(temporary, index=False)
 
 
+def _told(experiment: Experiment) -> str:
+    """Its name in progress lines: those of two seeds may come in turns."""
+    return experiment.name + (f"/seed{experiment.seed}" if experiment.seed else "")
+
+
 def _line(history: list[dict], experiment: Experiment) -> str:
     row = history[-1]
     left = (experiment.epochs - len(history)) * np.mean([past["seconds"] for past in history])
     return (
-        f"{experiment.name} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
+        f"{_told(experiment)} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
         f"{row['val_loss']:.4f}  MAE {row['mae']:.4f}  IoU {row['iou']:.4f}  {row['seconds']:.1f} s, {left:.0f} s left"
         + ("  best" if best_epoch(history) == row["epoch"] else "")
     )

@@ -52,7 +52,7 @@ def test_runs(home, trained):
         assert row["state"] == "scored" and row["epochs"] == "1/1"
         assert row["test iou"] == pytest.approx(metrics.iou(rows[~rows["control"]]))
     assert labkit("runs", "smoke").stdout.count("scored") == 3
-    assert "nothing has been run" in labkit("runs", "demo").stdout
+    assert "nothing of preset 'smok' has been run yet (did you mean 'smoke'?)" in labkit("runs", "smok").stdout
     assert runs.find(trained[0].name) == runs.find(trained[0].name.removesuffix("/seed0")) == trained[0]
     assert trained[0].experiment.size == 32
     wrong = labkit("predict", trained[0].name.replace("lung", "lugn"), home)
@@ -65,6 +65,11 @@ def test_a_run_prints_itself(trained):
 
 def test_states_of_a_run(trained):
     run = runs.Run(trained[0].folder)
+    weights = (run.folder / "best.pt").read_bytes()
+    (run.folder / "best.pt").write_bytes(weights + b"of another training")
+    assert run.state == "outdated"
+    (run.folder / "best.pt").write_bytes(weights)
+    assert run.state == "scored"
     summary = json.loads((run.folder / "evaluation.json").read_text())
     summary["identity"]["code"] = "0" * 16
     del summary["checksum"]
@@ -303,6 +308,8 @@ def test_predict(home, trained, grey, monkeypatch):
     labkit("predict", trained[2].name, folder / "a", "--to", home / "out", "--lung", trained[0].name)
     assert len(pd.read_csv(home / "out" / "predictions.csv")) == 1
     assert [path.name for path in home.glob("out/contact-sheet-*")] == ["contact-sheet-01.png"]
+    into_a_file = labkit("predict", trained[2].name, folder / "a", "--to", home / "out" / "predictions.csv")
+    assert into_a_file.exit_code == 1 and "cannot be written (Not a directory)" in into_a_file.stderr
     beside = labkit("predict", trained[2].name, folder / "a" / "film.png", "--to", folder / "a")
     assert beside.exit_code == 1 and "film.png lies in it, beside which nothing is written" in beside.stderr
     # What was written among the films is not taken for more of them.

@@ -112,6 +112,9 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
             "a: pretrained: b must stand above it",
         ),
         ("about: x\nexperiments: {a: {task: lung, loss: bce, pretrained: a}}", "a: pretrained: a must stand above it"),
+        (f"about: x\n{runs[:-1]}, a: {{task: lung, loss: dice}}}}", "'a' stands twice"),
+        ("about: x\nexperiments: {a: {task: lung, loss: bce, loss: dice}}", "'loss' stands twice"),
+        (f"about: x\nat_once: 2\nsettings: {{threads: 4}}\n{runs}", "threads: with at_once (2) each has its share"),
     ):
         (tmp_path / "mine.yml").write_text(content)
         with pytest.raises(LabkitError, match=r"mine\.yml: ") as error:

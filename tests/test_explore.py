@@ -17,12 +17,25 @@ import pandas as pd
 import pytest
 
 from labkit import explore, style
+from labkit.experiment import load
 from labkit.files import ROOT
 
 
 @pytest.fixture
 def reader(smoke):
     return explore.Reader(smoke(epochs=1))
+
+
+def test_runs_are_opened_below_those_that_they_start_from(monkeypatch):
+    opened = []
+    monkeypatch.setattr(explore, "Reader", lambda run: opened.append(run.name))
+    shown = list(explore.open_runs(load("best", "infection-best")))
+    assert shown[0] == "infection-best, seed 0" and len(shown) == len(set(shown)) == 12
+    assert opened.index("lung-bce_iou") < opened.index("infection-best")
+    opened.clear()
+    shown = list(explore.open_runs(load("best", "infection-best", lr=0.5)))
+    assert shown[0] == "infection-best,lr=0.5, seed 0" and len(shown) == 13
+    assert opened[-1] == "infection-best,lr=0.5"
 
 
 def film(probability=0.8):

@@ -1,5 +1,6 @@
 """The project's own files: versions in step, links that lead somewhere, no real film."""
 
+import ast
 import csv
 import hashlib
 import re
@@ -10,6 +11,7 @@ import tomllib
 import pytest
 import yaml
 
+from labkit import code
 from labkit.files import ROOT
 
 
@@ -65,6 +67,29 @@ def test_no_real_film_is_tracked(real):
         films = {row[-1] for row in csv.reader(file)}
     for path in tracked("*.png", "*.npy", "*.npz", "*.jpg", "*.pt", "*.pdf"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() not in films, path
+
+
+def test_results_go_by_all_the_code_that_they_import():
+    """An edit of code that a result was made by makes it again: labkit.code lists what each stage imports, but for these."""
+    by_value = {"code", "errors", "experiment", "files", "phantom", "provenance"}  # see labkit/code.py
+    # What figures show of runs and films: collect() asks whether that is of today's code.
+    checked_by_identity = {*code.STAGES["evaluate"], "eda"}
+
+    def imported(name: str) -> set[str]:
+        found = set()
+        for node in ast.walk(ast.parse((ROOT / "labkit" / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "labkit":
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= set(re.findall(r"^labkit\.(\w+)", node.module or ""))
+        return {module for module in found if (ROOT / "labkit" / f"{module}.py").is_file()}
+
+    for stage, names in code.STAGES.items():
+        reached, ahead = set(), set(names)
+        while ahead:
+            reached |= ahead
+            ahead = {module for name in ahead for module in imported(name)} - reached
+        assert reached - set(names) <= by_value | (checked_by_identity if stage == "figures" else set()), stage
 
 
 def test_type_hints_hold():
