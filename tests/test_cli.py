@@ -67,9 +67,9 @@ def test_states_of_a_run(trained):
     run = runs.Run(trained[0].folder)
     weights = (run.folder / "best.pt").read_bytes()
     (run.folder / "best.pt").write_bytes(weights + b"of another training")
-    assert run.state == "outdated"
+    assert runs.Run(run.folder).state == "outdated"
     (run.folder / "best.pt").write_bytes(weights)
-    assert run.state == "scored"
+    assert runs.Run(run.folder).state == "scored"
     summary = json.loads((run.folder / "evaluation.json").read_text())
     summary["identity"]["code"] = "0" * 16
     del summary["checksum"]
