@@ -11,7 +11,7 @@ export PRESET DATA PROFILE GPUS
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 	@echo
-	@echo '  PRESET=smoke|demo|laptop|...      what is run (default: demo); see workflow/presets'
+	@echo '  PRESET=smoke|demo|laptop|...     what is run (default: demo); see workflow/presets'
 	@echo '  DATA=path/to/covidqu             real films; without it the preset says which'
 	@echo '  PROFILE=workflow/profiles/slurm  where jobs run; without it: on this machine'
 	@echo '  GPUS=4                           so many trainings at once on this machine, each on a GPU of its own'

@@ -62,10 +62,10 @@ class Reader:
 def open_runs(run: Experiment) -> dict[str, Reader]:
     """Readers of `run`, which comes first, and of the other runs of its preset, by name; what is not trained is trained."""
     # Opened in the preset's order, in which a run stands below those that it starts from.
-    known = {other.folder: other for other in load_all(run.preset, run.data)} | {run.folder: run}
-    readers = {f"{each.name}, seed {each.seed}": Reader(each) for each in known.values()}
-    first = f"{run.name}, seed {run.seed}"
-    return {first: readers.pop(first)} | readers
+    runs = {other.folder: other for other in load_all(run.preset, run.data)} | {run.folder: run}
+    readers = {folder: Reader(each) for folder, each in runs.items()}
+    run_first = sorted(runs.values(), key=lambda each: each.folder != run.folder)
+    return {f"{each.name}, seed {each.seed}": readers[each.folder] for each in run_first}
 
 
 def scored_films(pack: Pack, experiment: Experiment) -> pd.DataFrame:

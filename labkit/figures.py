@@ -151,9 +151,8 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
             for number, third in enumerate(thirds[task][loss]):
                 ends = [100 * third["smallest"], 100 * third["largest"]]
                 panel.plot(ends, [third["mean"]] * 2, color=colour, linewidth=2, label=None if number else TITLES[loss])
-        lowest = min(
-            table["iou"].min() for table in losses.values()
-        )  # lungs all lie near 1: on one scale they would be a line
+        # Lungs all lie near 1: on the infections' scale they would be a line.
+        lowest = min(table["iou"].min() for table in losses.values())
         panel.set(title=f"({letter}) {task.capitalize()}", xlabel="True mask (% of film)", xlim=(0, None))
         panel.set_ylim(np.floor(10 * min(lowest, 0.99)) / 10, 1)
     panels[0, 0].set_ylabel("IoU of a film")

@@ -397,12 +397,11 @@ def _distinct(environments: list[dict]) -> dict:
 
     The entries are those of the last environment: an older one may lack some, which then has no part in them.
     """
-    return {
-        key: _distinct([environment[key] for environment in environments if key in environment])
-        if isinstance(value, dict)
-        else ", ".join(dict.fromkeys(str(environment[key]) for environment in environments if key in environment))
-        for key, value in environments[-1].items()
-    }
+    found: dict = {}
+    for key, value in environments[-1].items():
+        known = [environment[key] for environment in environments if key in environment]
+        found[key] = _distinct(known) if isinstance(value, dict) else ", ".join(dict.fromkeys(map(str, known)))
+    return found
 
 
 def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:

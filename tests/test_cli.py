@@ -52,11 +52,17 @@ def test_runs(home, trained):
         assert row["state"] == "scored" and row["epochs"] == "1/1"
         assert row["test iou"] == pytest.approx(metrics.iou(rows[~rows["control"]]))
     assert labkit("runs", "smoke").stdout.count("scored") == 3
+    assert "nothing of preset 'demo' has been run yet" in labkit("runs", "demo").stdout
     assert "nothing of preset 'smok' has been run yet (did you mean 'smoke'?)" in labkit("runs", "smok").stdout
     assert runs.find(trained[0].name) == runs.find(trained[0].name.removesuffix("/seed0")) == trained[0]
     assert trained[0].experiment.size == 32
     wrong = labkit("predict", trained[0].name.replace("lung", "lugn"), home)
     assert wrong.exit_code == 1 and f"did you mean '{trained[0].name}'" in wrong.stderr
+
+
+def test_no_run_yet(home):
+    for preset in ([], ["demo"]):
+        assert "nothing has been run yet; `labkit report demo`" in labkit("runs", *preset).stdout
 
 
 def test_a_run_prints_itself(trained):

@@ -796,11 +796,11 @@ def test_section_on_what_switches_gain(project):
     text = switches([better, worse, alike])
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert (
-        "chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 ( +0.040 to +0.060 ). A lower one"
-        in text
-    )
-    assert "What was trained with one seed may owe its difference to that." in text
+        "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
+        "( +0.040 to +0.060 ). A lower one"
+    ) in text
     assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
+    assert "What was trained with one seed may owe its difference to that." in text
     assert (
         "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
         in text
