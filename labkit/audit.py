@@ -10,7 +10,8 @@ from scipy.ndimage import binary_dilation, gaussian_filter, white_tophat
 from scipy.stats import mannwhitneyu
 from skimage.measure import label
 
-from labkit.store import Pack
+from labkit import progress
+from labkit.store import Pack, in_threads
 
 THUMBNAIL = 24  # pixels a side
 SMOOTH = 3.0  # pixels of a thumbnail: coarser shades, which all films share, are taken out before films are compared
@@ -98,7 +99,8 @@ def odd_masks(pack: Pack) -> pd.DataFrame:
     film; `outside`: the infection mask leaves the lung mask.
     """
     rows = []
-    for number in range(len(pack.images)):
+    count = len(pack.images)
+    for number in progress.told(range(count), count, f"looking at {count:,} masks"):
         mask, lung = pack.masks[number], pack.lungs[number]
         areas = np.bincount(label(lung).ravel())[1:]
         rows.append((0 < mask.mean() < TINY, (areas < SPECK * lung.size).any(), (mask > lung).any()))
@@ -114,12 +116,11 @@ def shortcuts(pack: Pack) -> pd.DataFrame:
     film of the class is brighter, or has more pixels of letters, than one of another class, 0.5 for no shortcut (area under
     the ROC curve, from the Mann-Whitney statistic); NaN where there is one class only.
     """
-    films = pd.DataFrame(
-        {
-            "brightness": [image.mean() for image in pack.images],
-            "marks": [_marks(image, lung) for image, lung in zip(pack.images, pack.lungs)],
-        }
-    )
+    count = len(pack.images)
+    # SciPy too lets go of Python's lock.
+    looked = in_threads(lambda row: _marks(pack.images[row], pack.lungs[row]), range(count))
+    marks = list(progress.told(looked, count, f"looking for letters on {count:,} films"))
+    films = pd.DataFrame({"brightness": [image.mean() for image in pack.images], "marks": marks})
     rows = {}
     for category, own in films.groupby(pack.samples["class"]):
         others = films.drop(own.index)

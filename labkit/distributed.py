@@ -6,6 +6,7 @@ process. Batch normalisation sees a process's share alone, which is why the resu
 The first process does what fit() does; the others only take the steps with it.
 """
 
+import contextlib
 import os
 import sys
 from typing import Annotated
@@ -41,7 +42,8 @@ def train(run: Experiment) -> None:
             fit(run, pack)
             parallel.of_first(None)  # the end
         else:
-            follow(run, pack)
+            with contextlib.redirect_stdout(None):  # the first process tells how far all are
+                follow(run, pack)
     finally:
         dist.destroy_process_group()
 

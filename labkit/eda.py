@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 from skimage.measure import label, regionprops
-from tqdm import tqdm
 
-from labkit import audit
+from labkit import audit, progress
 from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.store import Pack
@@ -22,8 +21,8 @@ def describe(pack: Pack) -> pd.DataFrame:
     table = pack.samples.loc[~pack.samples["control"], ["task", "split", "class", "name"]]
     means = mean_masks(pack)
     rows = []
-    classes = table["class"].items()
-    for row, category in tqdm(classes, "measuring masks", len(table), leave=False, unit="mask", mininterval=1):
+    films = zip(table.index.to_numpy(), table["class"])
+    for row, category in progress.told(films, len(table), f"measuring {len(table):,} masks"):
         mask, mean = pack.masks[row], means[category]
         parts = regionprops(label(mask))
         largest = max(parts, key=lambda part: part.area, default=None)

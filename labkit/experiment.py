@@ -170,6 +170,11 @@ class Experiment(Strict):
         """Where everything that this run writes lies."""
         return ROOT / "runs" / self.preset / self.name / f"seed{self.seed}"
 
+    @property
+    def told(self) -> str:
+        """Its name in progress lines: those of two seeds may come in turns."""
+        return self.name + (f"/seed{self.seed}" if self.seed else "")
+
     def __repr_args__(self) -> list[tuple[str, object]]:
         """What pydantic prints: as many knobs as make this experiment again, those at the report's value left out."""
         return [(knob, value) for knob, value in self if value != _default(knob)]

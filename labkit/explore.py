@@ -27,7 +27,7 @@ from labkit.hardware import device_of
 from labkit.points import Points
 from labkit.scoring import probabilities
 from labkit.store import Pack
-from labkit.style import CLASS_COLOURS, COLUMN, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, outline, show_film
+from labkit.style import CLASS_COLOURS, COLUMN, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, dots, outline, show_film
 from labkit.training import load_best
 
 SHOWN = 3  # films beside each other in `browse`
@@ -167,7 +167,7 @@ def draw_place(films: pd.DataFrame, row: int, film: dict) -> Figure:
     for category, colour in CLASS_COLOURS.items():
         some = films[films["class"] == category]
         if len(some):
-            left.scatter(100 * some["area"], some["iou"], s=16, color=colour, label=category, linewidth=0)
+            left.scatter(100 * some["area"], some["iou"], color=colour, label=category, linewidth=0, **dots(len(films)))
     this = films.loc[row].to_dict()
     left.plot(100 * this["area"], this["iou"], "o", color="black", markersize=10, fillstyle="none")
     left.set(title="All films, this one circled", xlabel="True mask (% of film)", ylabel="IoU of a film", ylim=(0, 1))

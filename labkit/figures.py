@@ -21,6 +21,8 @@ from labkit.style import (
     TRUE_COLOUR,
     VAL_COLOUR,
     badge,
+    dots,
+    lowest_tick,
     outline,
     show_film,
     show_mask,
@@ -33,12 +35,13 @@ def training_curves(histories: dict[tuple[str, str], pd.DataFrame]) -> Figure:
     rows = -(-len(histories) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(PAGE * columns / 2, 2 * rows + 0.3), squeeze=False)
     for letter, panel, ((task, loss), history) in zip("abcdefgh", panels.flat, histories.items()):
-        panel.plot(history["epoch"], history["train_loss"], color=TRAIN_COLOUR, label="training loss")
-        panel.plot(history["epoch"], history["val_loss"], color=VAL_COLOUR, label="validation loss")
+        marker = "." if len(history) == 1 else None  # one epoch makes no line
+        panel.plot(history["epoch"], history["train_loss"], color=TRAIN_COLOUR, marker=marker, label="training loss")
+        panel.plot(history["epoch"], history["val_loss"], color=VAL_COLOUR, marker=marker, label="validation loss")
         title = f"{task.capitalize()} / {TITLES[loss]}"
         panel.set(title=f"({letter}) {title}" if len(histories) > 1 else title, xlabel="Epoch", ylabel="Loss")
         panel.set_ylim(0, None)
-        panel.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
         right = panel.twinx()
         right.plot(history["epoch"], history["iou"], "--", color=IOU_COLOUR, label="validation IoU")
         best = history.iloc[history["iou"].argmax()]
@@ -57,12 +60,16 @@ def score_distributions(rows: pd.DataFrame) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.3))
     classes = {name: colour for name, colour in CLASS_COLOURS.items() if name in set(rows["class"])}
     rows = rows.assign(area=100 * rows["truth"] / rows["pixels"])
-    sns.histplot(rows, x="iou", bins=np.linspace(0, 1, 21), hue="class", palette=classes, multiple="stack", ax=left)
+    ends = lowest_tick(rows["iou"]), 1
+    bins = np.linspace(*ends, 21)
+    sns.histplot(rows, x="iou", bins=bins, hue="class", palette=classes, multiple="stack", ax=left)
     left.axvline(rows["iou"].mean(), color="black", linestyle="--")
-    left.set(title="Dashed: the mean over films", xlabel="IoU of a film", ylabel="Films", xlim=(0, 1))
-    sns.scatterplot(rows, x="area", y="iou", hue="class", palette=classes, s=16, ax=right, legend=False)
+    left.set(title="Dashed: the mean over films", xlabel="IoU of a film", ylabel="Films", xlim=ends)
+    sns.scatterplot(
+        rows, x="area", y="iou", hue="class", palette=classes, ax=right, legend=False, linewidth=0, **dots(len(rows))
+    )
     right.set(
-        title="Against the size of the true mask", xlabel="True mask (% of film)", ylabel="IoU of a film", ylim=(0, 1)
+        title="Against the size of the true mask", xlabel="True mask (% of film)", ylabel="IoU of a film", ylim=ends
     )
     sns.move_legend(left, "upper left", title=None)
     sns.despine(figure)
@@ -110,6 +117,7 @@ def reliability(curves: dict[tuple[str, str], dict[str, dict]]) -> Figure:
         where = {"image": "all pixels", "lung": "pixels of the true lung"}[region]
         above.set(title=f"({letter}) {task.capitalize()}, {where}", xlim=(0, 1), ylim=(0, 1))
         below.set(xlabel="Predicted probability", yscale="log")
+        below.minorticks_off()  # in so low a panel they would be one black bar
     panels[0, 0].set_ylabel("Share that is true")
     panels[1, 0].set_ylabel("Pixels (%)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -123,7 +131,7 @@ def agreement(shares: dict[str, pd.DataFrame]) -> Figure:
     for panel, (loss, table) in zip(panels.flat, shares.items()):
         percent = 100 * table.dropna()
         difference = percent["predicted"] - percent["true"]
-        panel.scatter(percent.mean(axis=1), difference, s=10, color=LOSS_COLOURS[loss], linewidth=0, alpha=0.8)
+        panel.scatter(percent.mean(axis=1), difference, color=LOSS_COLOURS[loss], linewidth=0, **dots(len(percent)))
         for height, name in zip(severity.limits(percent), ("bias", "limits of agreement", None)):
             if np.isfinite(height):
                 panel.axhline(
@@ -145,16 +153,13 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
     for letter, panel, (task, losses) in zip("ab", panels.flat, rows.items()):
         for loss, table in losses.items():
             colour = LOSS_COLOURS[loss]
-            panel.scatter(
-                100 * table["truth"] / table["pixels"], table["iou"], s=8, color=colour, linewidth=0, alpha=0.5
-            )
+            area = 100 * table["truth"] / table["pixels"]
+            panel.scatter(area, table["iou"], color=colour, linewidth=0, **dots(2 * len(table)))
             for number, third in enumerate(thirds[task][loss]):
                 ends = [100 * third["smallest"], 100 * third["largest"]]
                 panel.plot(ends, [third["mean"]] * 2, color=colour, linewidth=2, label=None if number else TITLES[loss])
-        # Lungs all lie near 1: on the infections' scale they would be a line.
-        lowest = min(table["iou"].min() for table in losses.values())
         panel.set(title=f"({letter}) {task.capitalize()}", xlabel="True mask (% of film)", xlim=(0, None))
-        panel.set_ylim(np.floor(10 * min(lowest, 0.99)) / 10, 1)
+        panel.set_ylim(lowest_tick(pd.concat(losses.values())["iou"]), 1)
     panels[0, 0].set_ylabel("IoU of a film")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     sns.despine(figure)

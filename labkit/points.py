@@ -37,8 +37,9 @@ export default { render({ model, el }) {
     add(svg, "text", { x: 42, y: 12 }, "IoU of a film");
     Object.keys(colours).filter((name) => films.some((film) => film[2] === name)).forEach((name, n) =>
       add(add(svg, "text", { x: 310 + 110 * n, y: 12 }, name + " "), "tspan", { fill: colours[name] }, "●"));
+    const r = films.length > 1000 ? 2 : 4;
     films.forEach(([area, iou, category, name], n) => {
-      const point = add(svg, "circle", { cx: x(area), cy: y(iou), r: 4, fill: colours[category], cursor: "pointer" });
+      const point = add(svg, "circle", { cx: x(area), cy: y(iou), r, fill: colours[category], cursor: "pointer" });
       add(point, "title", {}, name);
       point.onclick = () => { model.set("chosen", n + 1); model.save_changes(); };
     });

@@ -1,5 +1,6 @@
 """A network's view of a split: probabilities, and the counts that scores are made of, a row a film."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from labkit import losses, metrics
+from labkit import losses, metrics, progress
 from labkit.experiment import Experiment
 from labkit.hardware import autocast
 from labkit.model import CLOSED
@@ -36,6 +37,7 @@ def predictions(
     network.eval()
     size = experiment.batch
     found = batches(pack, rows, size, device, experiment.needs_lungs)
+    found = progress.told(found, math.ceil(len(rows) / size), f"{experiment.told}, scoring {len(rows):,} films")
     for start, (images, masks) in zip(range(0, len(rows), size), found):
         with autocast(experiment, device):
             logits = logits_of(network, images, masks[:, 1:], experiment)

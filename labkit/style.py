@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -48,6 +49,17 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     for ending, metadata in [("pdf", {"CreationDate": None}), ("svg", {"Date": None}), ("png", {})]:
         with written(Path(folder) / f"{name}.{ending}") as temporary:
             figure.savefig(temporary, dpi=WIDTH / figure.get_figwidth(), metadata=metadata)
+
+
+def dots(count: int) -> dict[str, float]:
+    """Size (square points) and opacity of `count` dots: of thousands each is small and lets those below it be seen."""
+    share = min(1.0, 200 / max(count, 1)) ** 0.5
+    return {"s": 10 * share, "alpha": max(0.6 * share, 0.15)}
+
+
+def lowest_tick(ious: pd.Series) -> float:
+    """Where an axis of IoUs begins: at the tenth below the lowest. Lungs all lie near 1: on an axis from 0 they are a line."""
+    return float(np.floor(10 * min(ious.min(), 0.99)) / 10)
 
 
 def show_film(panel, image: np.ndarray) -> None:

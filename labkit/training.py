@@ -1,5 +1,6 @@
 """fit(): one training, from films to best.pt; interrupted at any time, it goes on from the last whole epoch."""
 
+import math
 import os
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from labkit import checkpoint, code, losses, metrics, parallel, pretraining, provenance, store
+from labkit import checkpoint, code, losses, metrics, parallel, pretraining, progress, provenance, store
 from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
@@ -88,7 +89,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     if experiment.controls and not pack.samples["control"].to_numpy()[train_rows].any():
         raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
-    print(f"{experiment.preset}/{_told(experiment)}: {films}", flush=True)
+    print(f"{experiment.preset}/{experiment.told}: {films}", flush=True)
     try:
         while not parallel.of_first(finished(experiment, history)):
             epoch = len(history) + 1
@@ -231,7 +232,9 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
     film_losses, norms = [], []
-    for images, masks in batches(pack, order, experiment.batch, device, experiment.learns_with_lungs):
+    taken = batches(pack, order, experiment.batch, device, experiment.learns_with_lungs)
+    steps = math.ceil(len(order) / experiment.batch)
+    for images, masks in progress.told(taken, steps, f"{experiment.told} epoch {epoch}, training"):
         loss, norm = state.step(*augment(images, masks, experiment, random))
         # Looked at after the epoch: asking for each number would make a GPU wait.
         film_losses.append(loss)
@@ -252,16 +255,11 @@ def _write_history(folder: Path, history: list[dict]) -> None:
         pd.DataFrame(history, columns=HISTORY).to_csv(temporary, index=False)
 
 
-def _told(experiment: Experiment) -> str:
-    """Its name in progress lines: those of two seeds may come in turns."""
-    return experiment.name + (f"/seed{experiment.seed}" if experiment.seed else "")
-
-
 def _line(history: list[dict], experiment: Experiment) -> str:
     row = history[-1]
     left = (experiment.epochs - len(history)) * np.mean([past["seconds"] for past in history])
     return (
-        f"{_told(experiment)} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
+        f"{experiment.told} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
         f"{row['val_loss']:.4f}  MAE {row['mae']:.4f}  IoU {row['iou']:.4f}  {row['seconds']:.1f} s, {left:.0f} s left"
         + ("  best" if best_epoch(history) == row["epoch"] else "")
     )

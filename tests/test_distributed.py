@@ -33,8 +33,15 @@ def project(tmp_path_factory, tree):
     return root
 
 
-def command(tree: Path, seed: int = 0) -> list[str]:
-    return [*TORCHRUN, "-m", "labkit.distributed", "pair", "lung-bce_iou", "--data", str(tree), "--seed", str(seed)]
+@pytest.fixture(scope="module")
+def undisturbed(project, tree) -> Path:
+    """The folder of a run that two processes trained without a break."""
+    assert faults.start(project, *command(tree)).wait() == 0, (project / "said.txt").read_text()
+    return project / "runs" / "pair" / "lung-bce_iou" / "seed0"
+
+
+def command(tree: Path, preset: str = "pair") -> list[str]:
+    return [*TORCHRUN, "-m", "labkit.distributed", preset, "lung-bce_iou", "--data", str(tree)]
 
 
 def step_by_halves(self, images, masks):
@@ -55,12 +62,10 @@ def step_by_halves(self, images, masks):
     return torch.cat(found), norm
 
 
-def test_two_processes_are_one_that_adds_up_halves(project, tree, smoke, monkeypatch):
-    assert faults.start(project, *command(tree)).wait() == 0, (project / "said.txt").read_text()
-    folder = project / "runs" / "pair" / "lung-bce_iou" / "seed0"
-    assert read_json(folder / "experiment.json")["environments"][-1]["processes"] == 2
-    pair = torch.load(folder / "last.pt", weights_only=True)["network"]
-    history = pd.read_csv(folder / "history.csv")
+def test_two_processes_are_one_that_adds_up_halves(undisturbed, smoke, monkeypatch):
+    assert read_json(undisturbed / "experiment.json")["environments"][-1]["processes"] == 2
+    pair = torch.load(undisturbed / "last.pt", weights_only=True)["network"]
+    history = pd.read_csv(undisturbed / "history.csv")
 
     def of_one(**changed):
         run = smoke(**KNOBS, **changed)
@@ -83,9 +88,11 @@ def test_two_processes_are_one_that_adds_up_halves(project, tree, smoke, monkeyp
     pd.testing.assert_frame_equal(history[columns], halves[columns], rtol=1e-5)
 
 
-def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
-    broken = project / "runs" / "pair" / "lung-bce_iou" / "seed1"
-    process = faults.start(project, *command(tree, seed=1))
+def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree, undisturbed):
+    presets = project / "workflow" / "presets"
+    shutil.copy(presets / "pair.yml", presets / "again.yml")
+    broken = project / "runs" / "again" / "lung-bce_iou" / "seed0"
+    process = faults.start(project, *command(tree, "again"))
     while not (broken / "history.csv").is_file():
         assert process.poll() is None, (project / "said.txt").read_text()
         time.sleep(0.02)
@@ -94,13 +101,10 @@ def test_a_killed_process_ends_the_training_which_then_goes_on(project, tree):
     assert process.wait(timeout=600) == 1
     assert not (broken / "training.json").exists()
     said_before = (project / "said.txt").read_text()
-    assert faults.start(project, *command(tree, seed=1)).wait() == 0, (project / "said.txt").read_text()
+    assert faults.start(project, *command(tree, "again")).wait() == 0, (project / "said.txt").read_text()
     said = (project / "said.txt").read_text().removeprefix(said_before)
     assert "epoch 8/8" in said and "epoch 1/8" not in said
-    gone_on = faults.weights_of(broken)
-    shutil.rmtree(broken)
-    assert faults.start(project, *command(tree, seed=1)).wait() == 0
-    assert faults.weights_of(broken) == gone_on
+    assert faults.weights_of(broken) == faults.weights_of(undisturbed)
 
 
 def test_both_processes_stop_early(project, tree):
@@ -108,7 +112,7 @@ def test_both_processes_stop_early(project, tree):
     presets = project / "workflow" / "presets"
     text = (presets / "pair.yml").read_text().replace("lr: 0.001", "lr: 1.0e-9, stop_after: 1, ema: 0.5")
     (presets / "early.yml").write_text(text)
-    process = faults.start(project, *[word.replace("pair", "early") for word in command(tree)])
+    process = faults.start(project, *command(tree, "early"))
     assert process.wait(timeout=600) == 0, (project / "said.txt").read_text()
     assert len(pd.read_csv(project / "runs" / "early" / "lung-bce_iou" / "seed0" / "history.csv")) < 8
 

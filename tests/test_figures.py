@@ -114,6 +114,33 @@ def test_agreement():
     assert len(figure.axes[1].lines) == 1  # one film has no spread
 
 
+def test_a_single_epoch_is_a_point():
+    """A line of one point does not show, and 1 is the only epoch to be named."""
+    figure = figures.training_curves({("lung", "bce"): history().head(1)})
+    panel = figure.axes[0]
+    assert [line.get_marker() for line in panel.lines] == [".", "."]
+    figure.canvas.draw()
+    inside = [place for place in panel.get_xticks() if np.prod(np.subtract(panel.get_xlim(), place)) <= 0]
+    assert inside == [1]
+
+
+def test_dots_of_thousands_of_films_are_small_and_faint():
+    few, many = style.dots(40), style.dots(6788)
+    assert few["s"] > 4 * many["s"] and few["alpha"] > 2 * many["alpha"] and style.dots(0) == few
+    # As large an area as a few hundred: they do not fill the picture.
+    assert 6788 * many["s"] * many["alpha"] < 1000 * few["s"] * few["alpha"]
+
+
+@pytest.mark.parametrize(
+    ("ious", "begins"), [([0.97, 0.96, np.nan], 0.9), ([1.0], 0.9), ([0.62, 0.95], 0.6), ([0.0], 0.0)]
+)
+def test_an_axis_of_ious_begins_below_the_lowest(ious, begins):
+    assert style.lowest_tick(pd.Series(ious)) == pytest.approx(begins)
+    rows = pd.DataFrame({"class": "Normal", "truth": 4, "pixels": 64, "iou": ious})
+    left, right = figures.score_distributions(rows).axes
+    assert left.get_xlim() == right.get_ylim() == pytest.approx((begins, 1))
+
+
 def test_iou_by_size():
     rows = pd.DataFrame({"truth": [10, 50], "pixels": 100, "iou": [0.4, 0.8]})
     thirds = [{"smallest": 0.1, "largest": 0.1, "mean": 0.4}, {"smallest": 0.5, "largest": 0.5, "mean": 0.8}]

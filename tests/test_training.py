@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from labkit import checkpoint, files, losses, phantom, store, training, workflow
+from labkit import checkpoint, files, losses, phantom, progress, store, training, workflow
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.files import read_json
@@ -293,6 +293,16 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_the_good_one(smoke, mon
     assert len(state.history) == 1
     checkpoint.save(run.folder / "last.pt", {}, keep=run.folder / "previous.pt")
     assert (run.folder / "previous.pt").read_bytes() == good
+
+
+def test_long_epochs_tell_how_far_they_are(smoke, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    fit(smoke(epochs=1, batch=1, seed=3))
+    told = capsys.readouterr().out
+    name = "lung-bce_iou,batch=1,epochs=1/seed3"
+    for part in (" epoch 1, training", ", scoring 3 films"):
+        found = [line for line in told.splitlines() if line.startswith(f"{name}{part}: ")]
+        assert found and found[0].endswith(" s left"), told
 
 
 def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):
