@@ -1,5 +1,6 @@
 """What may be wrong with a data set: films missing, films that stand in it twice, odd masks, and what gives a class away."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,7 @@ def duplicates(pack: Pack) -> pd.DataFrame:
     exact (the packed pixels are equal), across (they stand in different splits), mask_iou (overlap of the two masks; NaN
     where both are empty). Compares all pairs, block by block: memory grows with the number of films, not with its square.
     """
-    thumbnails = np.stack([_thumbnail(image) for image in pack.images])
+    thumbnails = _thumbnails(pack.images)
     seen: dict[bytes, list[int]] = {}
     same, near = set(), set()
     for row, image in enumerate(pack.images):
@@ -86,9 +87,8 @@ def shared(pack: Pack, other: Pack) -> list[str]:
     the other task's has seen the films, not their masks.
     """
     tested, learnt = pack.rows("Test"), np.flatnonzero(other.samples["split"] != "Test")
-    theirs = np.stack([_thumbnail(other.images[row]) for row in learnt])
-    found = [row for row in tested if (theirs @ _thumbnail(pack.images[row])).max() > NEAR]
-    films = pack.samples.loc[found]
+    alike = _thumbnails(pack.images[row] for row in tested) @ _thumbnails(other.images[row] for row in learnt).T
+    films = pack.samples.loc[tested[alike.max(axis=1) > NEAR]]
     return list(films["class"] + "/" + films["name"])
 
 
@@ -170,8 +170,12 @@ def _marks(image: np.ndarray, lung: np.ndarray) -> float:
     return float((strokes & ~binary_dilation(lung, iterations=side)).mean())
 
 
+def _thumbnails(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Films as small pictures without their coarse shades: a row each, float32, of mean 0 and length 1."""
+    return np.stack([_thumbnail(image) for image in images])
+
+
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """A film as a small picture without its coarse shades: float32 vector of mean 0 and length 1."""
     small = np.asarray(Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32)
     fine = (small - gaussian_filter(small, SMOOTH)).ravel()
     fine -= fine.mean()

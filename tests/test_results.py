@@ -36,8 +36,11 @@ FILM_SCORES = [
 RUN_NAMES = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
 
 
-def scores(iou, mae, empty=0.0):
+def scores(iou, mae, empty=0.0, located=0.98):
+    intervals = {name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9} for name in FILM_SCORES}
+    intervals["asd"] = {"mean": 2 - iou, "low": 1.99 - iou, "high": 2.01 - iou, "count": 9}  # the better, the less
     return {
+        "located": located,
         "iou": iou,
         "pooled_iou": iou + 0.02,
         "mae": mae,
@@ -64,7 +67,7 @@ def scores(iou, mae, empty=0.0):
             "same_grade": 0.7,
             "kappa": 0.8,
         },
-        "intervals": {name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9} for name in FILM_SCORES},
+        "intervals": intervals,
         "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
 
@@ -84,7 +87,7 @@ def compared(**given):
 
 
 def runs_of(**given):
-    """Four runs that bear out the reference's claims, each as (IoU, MAE, share of empty predictions)."""
+    """Four runs that bear out the reference's claims, each as (IoU, MAE, share of empty predictions, share located)."""
     values = {"lung_bce": (0.957, 0.015, 0), "lung_bce_iou": (0.9567, 0.011, 0)}
     values |= {"infection_bce": (0.01, 0.05, 0.9), "infection_bce_iou": (0.37, 0.04, 0)}
     values |= given
@@ -98,6 +101,7 @@ def runs_of(**given):
             "epochs": 10,
             "train_loss": 0.2,
             "late_rise": {"mean": 0.1, "error": 0.01},
+            "falls": 7,
             "val": scores(*values[name.replace("-", "_")]),
             "test": scores(*values[name.replace("-", "_")]),
             "parameters": 8044545,
@@ -138,8 +142,11 @@ def test_verdicts_on_the_references_own_numbers():
         "infection_brier": "higher",
         "lung_hd95": "none",
         "infection_hd95": "lower",
+        "lung_high": "yes",
         "lung_comparable": "yes",
         "infection_comparable": "no",
+        "infection_located": True,
+        "outlines_harder": True,
         "bce_all_zero": True,
         "infection_harder": True,
         "tasks_matter_more": True,
@@ -156,6 +163,23 @@ TURNED = {
         {"intervals": {"lung_iou": (0.01, 0.02)}},
         "On the test films no difference in IoU was found between the losses",
         "On the test films BCE+IoU has the higher IoU",
+    ),
+    "lung_high": (
+        {"lung_bce": (0.94, 0.015, 0)},
+        "The reference has an IoU above 0.95 with both losses: so it is here",
+        "The reference has an IoU above 0.95 with both losses: here it is surely below with one of the losses",
+    ),
+    "infection_located": (
+        {"infection_bce": (0.01, 0.05, 0.9, 0.5)},
+        "98.0 % (BCE+IoU) of the infected test films: the place is found (in 90 % of them or more, and of the validation "
+        "films), and the outlines",
+        "50.0 % (BCE) and 98.0 % (BCE+IoU) of the infected test films: with one of the losses at least the place is not always "
+        "found (in under 90 % of them, or of the validation films), but the outlines",
+    ),
+    "outlines_harder": (
+        {"infection_bce_iou": (0.96, 0.04, 0)},
+        "the outlines are further off than those of lungs with both losses",
+        "but the outlines are not surely further off than those of lungs",
     ),
     "lung_comparable": (
         {"intervals": {"lung_iou": (-0.01, 0.01)}},
@@ -282,6 +306,24 @@ def test_comparable_is_said_of_intervals():
     assert results.verdicts(runs_of(), masks(), few)["lung_comparable"] == "open"
 
 
+def test_lungs_above_a_limit_are_said_of_all_intervals():
+    wanted = {
+        (0.953, 0.94): "no",
+        (0.953, 0.95): "open",
+        (0.956, 0.956): "yes",
+    }  # each is the middle of an interval of ±.005
+    for (bce, bce_iou), said in wanted.items():
+        assert verdicts(lung_bce=(bce, 0.015), lung_bce_iou=(bce_iou, 0.011))["lung_high"] == said
+    runs = runs_of()
+    runs["lung-bce"]["val"]["intervals"]["iou"]["low"] = None  # one film
+    assert results.verdicts(runs, masks(), compared())["lung_high"] == "open"
+
+
+def test_located_is_the_share_of_true_masks_that_are_met():
+    rows = pd.DataFrame({"truth": [9, 9, 9, 9, 0], "intersection": [1, 9, 0, 5, 0]})
+    assert results.located(rows) == 0.75 and results.located(rows.tail(1)) is None
+
+
 def test_empty_with_both_losses_is_not_an_escape():
     assert not verdicts(infection_bce_iou=(0.01, 0.04, 0.95))["bce_all_zero"]
 
@@ -405,6 +447,14 @@ def project(tmp_path, monkeypatch, figures_made):
     return html
 
 
+def test_steady_convergence_is_counted(project):
+    runs = runs_of()
+    runs["lung-bce"]["falls"] = 5
+    assert "fell from one epoch to the next 5 of 9 times with BCE and 7 of 9 times with BCE+IoU" in project(runs=runs)
+    runs["lung-bce"]["epochs"] = 1
+    assert "converge steadily" not in project(runs=runs)
+
+
 @pytest.mark.parametrize(
     ("plateau", "said"),
     [
@@ -449,7 +499,9 @@ def test_what_speaks_against_the_overlap_loss(project):
 
 
 def test_thresholds_are_stated_as_they_are(project):
-    text = project(thresholds=results.THRESHOLDS | {"far_iou": 0.2, "small_share": 0.3, "rising_iou": 0.07})
+    other = {"far_iou": 0.2, "small_share": 0.3, "rising_iou": 0.07, "high_iou": 0.9, "mostly_located": 0.8}
+    text = project(thresholds=results.THRESHOLDS | other)
+    assert text.count("above 0.9 ") == 2 and "in 80 % of them or more" in text
     assert "more than 0.2 below" in text and "under 30 %" in text and "more than 0.07 above" in text
 
 
