@@ -1,5 +1,6 @@
 """The command line: `labkit --help`. Each command is a few lines over a function of labkit, which does the work."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -118,8 +119,9 @@ def check(
     from labkit import check
     from labkit.files import shown
 
-    found = check.check(data)
-    page = check.write_page(found, data)
+    with contextlib.redirect_stdout(sys.stderr):  # how far it is: a script reads the findings alone
+        found = check.check(data)
+        page = check.write_page(found, data)
     print(json.dumps({one.task: one.as_dict() for one in found}, indent=2) if as_json else check.text(found))
     print(f"with pictures: {shown(page)}", file=sys.stderr)
     if any(one.unusable for one in found):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from labkit import dataset, download, export, metrics, phantom, predict, runs, statistics, store
+from labkit import dataset, download, export, metrics, phantom, predict, progress, runs, statistics, store
 from labkit.cli import app
 from labkit.evaluation import evaluate
 from labkit.experiment import Preset
@@ -143,9 +143,10 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def test_check(home, tree):
+def test_check(home, tree, monkeypatch):
+    monkeypatch.setattr(progress, "LONG", 0.0)
     found = labkit("check", tree, "--json")
-    assert found.exit_code == 0
+    assert found.exit_code == 0 and "looking for letters on 18 films: 10 %" in found.stderr
     told = json.loads(found.stdout)
     for task in ("lung", "infection"):
         assert told[task]["unusable"] == []
