@@ -143,7 +143,7 @@ def _pictures(one: Checked) -> list[tuple[str, str]]:
 
 def _outlined(task: str, pack: store.Pack, rows: pd.Index) -> Figure:
     outlines = {"lung": pack.lungs[rows]} | ({"infection": pack.masks[rows]} if task == "infection" else {})
-    titles = (pack.samples.loc[rows, "split"] + ": " + pack.samples.loc[rows, "name"]).tolist()
+    titles = [eda_figures.named(film) for _, film in pack.samples.loc[rows].iterrows()]
     return eda_figures.outlined_films(pack.images[rows], outlines, titles)
 
 

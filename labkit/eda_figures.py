@@ -66,8 +66,13 @@ def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
             film = pack.samples.iloc[row]
             show_film(panel, pack.images[row])
             outline(panel, pack.masks[row], TASK_COLOURS[film["task"]])
-            panel.set_title(f"{film['split']}: {film['name']}", fontsize=6)
+            panel.set_title(named(film), fontsize=6)
     return figure
+
+
+def named(film: pd.Series) -> str:
+    """A film's class, split and name: of two classes films may have the same name."""
+    return f"{film['class']}\n{film['split']}: {film['name']}"
 
 
 def mask_area(table: pd.DataFrame) -> Figure:

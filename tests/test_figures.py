@@ -201,8 +201,9 @@ def test_film_pairs(packs):
     figure = eda_figures.film_pairs(packs["infection"], pairs)
     samples = packs["infection"].samples
     titles = [panel.get_title() for panel in figure.axes]
-    assert titles[0] == f"{samples.at[0, 'split']}: {samples.at[0, 'name']}"
-    assert titles[6] == f"{samples.at[7, 'split']}: {samples.at[7, 'name']}"  # below it
+    for place, row in ((0, 0), (6, 7)):  # the second below the first
+        category, split, name = samples.loc[row, ["class", "split", "name"]]
+        assert titles[place] == f"{category}\n{split}: {name}"
     assert sum(bool(title) for title in titles) == 4
 
 
