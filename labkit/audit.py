@@ -152,6 +152,9 @@ def summarise(pack: Pack, findings: Findings) -> dict:
         "pairs": len(pairs),
         "exact": int(pairs["exact"].sum()),
         "across": int(pairs["across"].sum()),
+        "mask_iou": None
+        if pairs["mask_iou"].isna().all()
+        else float(pairs["mask_iou"].mean()),  # two opinions on a picture
         "leaked": leaked(pack, pairs),
         **{kind: int(odd[kind].sum()) for kind in ("tiny", "specks", "outside")},
         "official": int(missing(pack)["official"].sum() // 2),  # each film stands in a split and in a class

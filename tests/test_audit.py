@@ -40,7 +40,8 @@ def test_planted_duplicates_are_found(home, copy):
     assert pairs["exact"].tolist() == [True, False] and pairs["across"].tolist() == [True, False]
     assert 0 < pairs["mask_iou"][0] < 1  # the same picture, another mask
     assert audit.leaked(pack, pairs) == [f"Normal/{test.iloc[0]['name']}"]
-    assert audit.summarise(pack, audit.look(pack))["pairs"] == 2
+    found = audit.summarise(pack, audit.look(pack))
+    assert found["pairs"] == 2 and found["mask_iou"] == pairs["mask_iou"].mean()
 
 
 def test_films_that_the_other_task_learns_from(home, copy):

@@ -390,7 +390,17 @@ def project(tmp_path, monkeypatch, figures_made):
         "films": {split: {"Normal": 3, "All": 3} for split in ("Train", "Val", "Test", "All")},
         "fingerprint": "0123",
     }
-    audit = {"films": 9, "pairs": 1, "exact": 1, "across": 1, "leaked": [], "tiny": 0, "specks": 2, "outside": 0}
+    audit = {
+        "films": 9,
+        "pairs": 1,
+        "exact": 1,
+        "across": 1,
+        "mask_iou": 0.876,
+        "leaked": [],
+        "tiny": 0,
+        "specks": 2,
+        "outside": 0,
+    }
     shortcut = {"brightness": 130.0, "brightness_auc": 0.7, "marked": 0.2, "marks_auc": 0.6}
     audit |= {"official": 100, "shortcuts": {"COVID-19": shortcut, "Normal": shortcut}}
     task |= {
@@ -527,6 +537,9 @@ def test_leaks_are_told(project):
     runs["infection-bce_iou"]["test_without_leaked"]["iou"] = None
     assert "without them there is none left to score" in project(runs=runs)
     assert "pairs show" not in text and "1 pair shows the same picture" in text
+    assert text.count("1 across splits; the two masks of a pair agree with an IoU of 0.88 in the mean.") == 2
+    project.found["films"]["lung"]["audit"]["mask_iou"] = None  # of two control films
+    assert "1 across splits." in project() and "agree with" not in project()
 
 
 def test_structure_of_the_page(project):
