@@ -100,7 +100,7 @@ def odd_masks(pack: Pack) -> pd.DataFrame:
     """
     rows = []
     count = len(pack.images)
-    for number in progress.told(range(count), count, f"looking at {count:,} masks"):
+    for number in progress.track(range(count), count, f"looking at {count:,} masks"):
         mask, lung = pack.masks[number], pack.lungs[number]
         areas = np.bincount(label(lung).ravel())[1:]
         rows.append((0 < mask.mean() < TINY, (areas < SPECK * lung.size).any(), (mask > lung).any()))
@@ -119,7 +119,7 @@ def shortcuts(pack: Pack) -> pd.DataFrame:
     count = len(pack.images)
     # SciPy too lets go of Python's lock.
     looked = in_threads(lambda row: _marks(pack.images[row], pack.lungs[row]), range(count))
-    marks = list(progress.told(looked, count, f"looking for letters on {count:,} films"))
+    marks = list(progress.track(looked, count, f"looking for letters on {count:,} films"))
     films = pd.DataFrame({"brightness": [image.mean() for image in pack.images], "marks": marks})
     rows = {}
     for category, own in films.groupby(pack.samples["class"]):
@@ -147,14 +147,13 @@ def look(pack: Pack) -> Findings:
 def summarise(pack: Pack, findings: Findings) -> dict:
     """What the report says of a task's audit."""
     pairs, odd, tell_tales = findings
+    agreement = pairs["mask_iou"].astype(float).mean()  # pairs of two empty masks have none
     return {
         "films": len(pack.images),
         "pairs": len(pairs),
         "exact": int(pairs["exact"].sum()),
         "across": int(pairs["across"].sum()),
-        "mask_iou": None
-        if pairs["mask_iou"].isna().all()
-        else float(pairs["mask_iou"].mean()),  # two opinions on a picture
+        "mask_iou": None if np.isnan(agreement) else float(agreement),
         "leaked": leaked(pack, pairs),
         **{kind: int(odd[kind].sum()) for kind in ("tiny", "specks", "outside")},
         "official": int(missing(pack)["official"].sum() // 2),  # each film stands in a split and in a class

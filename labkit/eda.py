@@ -21,8 +21,8 @@ def describe(pack: Pack) -> pd.DataFrame:
     table = pack.samples.loc[~pack.samples["control"], ["task", "split", "class", "name"]]
     means = mean_masks(pack)
     rows = []
-    films = zip(table.index.to_numpy(), table["class"])
-    for row, category in progress.told(films, len(table), f"measuring {len(table):,} masks"):
+    films = zip(table.index.to_numpy(), table["class"])  # row numbers, and to mypy too
+    for row, category in progress.track(films, len(table), f"measuring {len(table):,} masks"):
         mask, mean = pack.masks[row], means[category]
         parts = regionprops(label(mask))
         largest = max(parts, key=lambda part: part.area, default=None)

@@ -79,9 +79,9 @@ def mask_area(table: pd.DataFrame) -> Figure:
     """Mask area by task and class, as a share of the film and of the lung; rows of eda.describe for both tasks."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.4), width_ratios=[3, 2])
     order = [f"{task}\n{name}" for task, name in table[["task", "class"]].drop_duplicates().itertuples(index=False)]
-    named = table.assign(group=table["task"] + "\n" + table["class"], percent=100 * table["image_share"])
+    grouped = table.assign(group=table["task"] + "\n" + table["class"], percent=100 * table["image_share"])
     sns.boxplot(
-        named, x="group", y="percent", order=order, hue="task", palette=TASK_COLOURS, saturation=0.9, ax=left, fliersize=2,
+        grouped, x="group", y="percent", order=order, hue="task", palette=TASK_COLOURS, saturation=0.9, ax=left, fliersize=2,
         legend=False, linewidth=0.8,
     )  # fmt: skip
     left.set(title="Share of the film", xlabel=None, ylabel="Mask area (% of film)", ylim=(0, None))

@@ -171,7 +171,7 @@ class Experiment(Strict):
         return ROOT / "runs" / self.preset / self.name / f"seed{self.seed}"
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """Its name in progress lines: those of two seeds may come in turns."""
         return self.name + (f"/seed{self.seed}" if self.seed else "")
 

@@ -154,7 +154,7 @@ def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict
         for loss, table in losses.items():
             colour = LOSS_COLOURS[loss]
             area = 100 * table["truth"] / table["pixels"]
-            panel.scatter(area, table["iou"], color=colour, linewidth=0, **dots(2 * len(table)))
+            panel.scatter(area, table["iou"], color=colour, linewidth=0, **dots(len(losses) * len(table)))
             for number, third in enumerate(thirds[task][loss]):
                 ends = [100 * third["smallest"], 100 * third["largest"]]
                 panel.plot(ends, [third["mean"]] * 2, color=colour, linewidth=2, label=None if number else TITLES[loss])

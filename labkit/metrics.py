@@ -184,6 +184,8 @@ def summarise(rows: pd.DataFrame) -> dict:
         "loss": float(rows["loss"].mean()),
         # How many masks came out empty although there is something to find.
         "empty_predictions": float((rows["predicted"] == 0)[rows["truth"] > 0].mean()),
+        # And how many share a pixel at least with what there is to find.
+        "located": float((rows["intersection"] > 0)[rows["truth"] > 0].mean()),
     }
     return {name: None if math.isnan(value) else float(value) for name, value in scores.items()} | {
         "reduction": REDUCTION,

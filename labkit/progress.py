@@ -8,7 +8,7 @@ LONG = 5.0  # seconds for a tenth of the work: what takes less is over soon enou
 T = TypeVar("T")
 
 
-def told(items: Iterable[T], count: int, what: str) -> Iterator[T]:
+def track(items: Iterable[T], count: int, what: str) -> Iterator[T]:
     """Pass `count` items on; after each tenth of them print a line that begins with `what`, if a tenth takes LONG or more.
 
     A bar would be a line of output for each second in a notebook that papermill runs.

@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import typst
 
 from labkit.errors import LabkitError
 from labkit.files import ROOT, shown, written
+
+KINDS: tuple[Literal["pdf", "html"], ...] = ("pdf", "html")
 
 
 def pictures() -> list[str]:
@@ -27,15 +30,14 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
     # Only the fonts that come with typst: the same pages on every machine.
     compiler = typst.Compiler(root / "report" / "report.typ", root=root, ignore_system_fonts=True)
     paths = []
-    for kind in ("pdf", "html"):
+    for kind in KINDS:
         inputs = {
             "format": kind,
             "results": f"/{results.relative_to(root).as_posix()}",
             "figures": f"/figures/{preset}",
         }
         try:
-            document = compiler.compile(format=kind, sys_inputs=inputs)
-            assert isinstance(document, bytes)  # a list for PNGs, one a page
+            document = _compiled(compiler, kind, inputs)
         except typst.TypstError as error:
             raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
         if kind == "html":
@@ -49,3 +51,19 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
         with written(paths[-1]) as temporary:
             temporary.write_bytes(document)
     return paths
+
+
+def _compiled(compiler: typst.Compiler, kind: Literal["pdf", "html"], inputs: dict[str, str]) -> bytes:
+    try:
+        document = compiler.compile(format=kind, sys_inputs=inputs)
+    except typst.TypstError as error:
+        # Where figures fall on certain places of a page, typst fails to tag it for screen readers (its issues 8487 and 8776).
+        # Without tags the pages look the same.
+        if kind != "pdf" or "internal error" not in error.message:
+            raise
+        print(
+            "report.pdf has no tags for screen readers: typst cannot make them for these pages. report.html can be read aloud"
+        )
+        document = compiler.compile(format=kind, sys_inputs=inputs, pdf_tags=False)
+    assert isinstance(document, bytes)  # a list for PNGs, one a page
+    return document

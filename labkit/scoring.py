@@ -37,7 +37,7 @@ def predictions(
     network.eval()
     size = experiment.batch
     found = batches(pack, rows, size, device, experiment.needs_lungs)
-    found = progress.told(found, math.ceil(len(rows) / size), f"{experiment.told}, scoring {len(rows):,} films")
+    found = progress.track(found, math.ceil(len(rows) / size), f"{experiment.label}, scoring {len(rows):,} films")
     for start, (images, masks) in zip(range(0, len(rows), size), found):
         with autocast(experiment, device):
             logits = logits_of(network, images, masks[:, 1:], experiment)

@@ -41,8 +41,8 @@ def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     history.csv and last.pt, which holds all there is to go on with, and previous.pt, the one before it; once all epochs are
     done best.pt, the network of the best epoch, and training.json. A training that is done is not done again; an
     interrupted one goes on where it was, to the same result as without the interruption. One whose knobs, films or code have
-    changed starts anew. Prints a line an epoch. Two trainings of one run at once: the second waits. `pack`: the experiment's
-    films, if they are open already.
+    changed starts anew. Prints a line an epoch, and more in long ones (progress.track). Two trainings of one run at once: the
+    second waits. `pack`: the experiment's films, if they are open already.
 
     Raises LabkitError, which says what is kept, for Ctrl-C, a full disk, and numbers that are no longer finite.
 
@@ -89,7 +89,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     if experiment.controls and not pack.samples["control"].to_numpy()[train_rows].any():
         raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
-    print(f"{experiment.preset}/{experiment.told}: {films}", flush=True)
+    print(f"{experiment.preset}/{experiment.label}: {films}", flush=True)
     try:
         while not parallel.of_first(finished(experiment, history)):
             epoch = len(history) + 1
@@ -234,7 +234,7 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
     film_losses, norms = [], []
     taken = batches(pack, order, experiment.batch, device, experiment.learns_with_lungs)
     steps = math.ceil(len(order) / experiment.batch)
-    for images, masks in progress.told(taken, steps, f"{experiment.told} epoch {epoch}, training"):
+    for images, masks in progress.track(taken, steps, f"{experiment.label} epoch {epoch}, training"):
         loss, norm = state.step(*augment(images, masks, experiment, random))
         # Looked at after the epoch: asking for each number would make a GPU wait.
         film_losses.append(loss)
@@ -259,7 +259,7 @@ def _line(history: list[dict], experiment: Experiment) -> str:
     row = history[-1]
     left = (experiment.epochs - len(history)) * np.mean([past["seconds"] for past in history])
     return (
-        f"{experiment.told} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
+        f"{experiment.label} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
         f"{row['val_loss']:.4f}  MAE {row['mae']:.4f}  IoU {row['iou']:.4f}  {row['seconds']:.1f} s, {left:.0f} s left"
         + ("  best" if best_epoch(history) == row["epoch"] else "")
     )

@@ -137,6 +137,9 @@ def test_empty_films():
     summary = metrics.summarise(rows)
     assert (summary["films"], summary["left_out"]) == (4, 2)
     assert summary["empty_predictions"] == pytest.approx(1 / 2)  # of the films with something to find
+    assert summary["located"] == pytest.approx(1 / 2)
+    beside = metrics.summarise(films(("#...", "...#"), ("#...", "##.."), missed))
+    assert beside["located"] == beside["empty_predictions"] == pytest.approx(1 / 3)
     assert summary["reduction"] == metrics.REDUCTION
 
 

@@ -12,7 +12,7 @@ def clock(monkeypatch):
 
 
 def lines(capsys, clock, count, each):
-    for _ in progress.told(range(count), count, "measuring"):
+    for _ in progress.track(range(count), count, "measuring"):
         clock[0] += each
     return capsys.readouterr().out.splitlines()
 
@@ -32,4 +32,4 @@ def test_what_is_soon_over_says_nothing(capsys, clock):
 
 
 def test_items_are_passed_on():
-    assert list(progress.told("films", 5, "measuring")) == list("films")
+    assert list(progress.track("films", 5, "measuring")) == list("films")
