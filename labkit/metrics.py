@@ -19,6 +19,7 @@ from torch import Tensor
 
 REDUCTION = "per-image mean over films with a non-empty true mask"
 BATCH = 16  # films, of the batch mean: the reference's batch
+LOCATED = 0.1  # IoU: detection of lesions calls one found by as much (Baumgartner et al., nnDetection, MICCAI 2021)
 
 
 def count(logits: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -184,8 +185,7 @@ def summarise(rows: pd.DataFrame) -> dict:
         "loss": float(rows["loss"].mean()),
         # How many masks came out empty although there is something to find.
         "empty_predictions": float((rows["predicted"] == 0)[rows["truth"] > 0].mean()),
-        # And how many share a pixel at least with what there is to find.
-        "located": float((rows["intersection"] > 0)[rows["truth"] > 0].mean()),
+        "located": float((film_iou(rows) >= LOCATED)[rows["truth"] > 0].mean()),
     }
     return {name: None if math.isnan(value) else float(value) for name, value in scores.items()} | {
         "reduction": REDUCTION,

@@ -30,6 +30,7 @@ PUBLISHED = ROOT / "report" / "published.json"
 THRESHOLDS = {
     "near_iou": 0.005,  # two losses are comparable if their difference in IoU is surely within this
     "high_iou": 0.95,  # what the reference has on lungs with both losses
+    "located_iou": metrics.LOCATED,
     "mostly_located": 0.9,  # of the films, for the place of infections to be found
     "far_iou": 0.1,  # a task is much harder if its IoU is surely lower by more than this
     "small_share": 0.25,  # a small part of the lung; much smaller than the lung's part of the film
@@ -205,7 +206,7 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         return low is not None and high is not None and low - high > by["far_iou"]
 
     def surely_further(easy: dict, hard: dict) -> bool:
-        low, high = hard["asd_where_met"]["low"], easy["asd_where_met"]["high"]
+        low, high = hard["asd_where_located"]["low"], easy["asd_where_located"]["high"]
         return low is not None and high is not None and low > high
 
     def gaps(split: str) -> list[float]:
@@ -368,13 +369,12 @@ def _run(experiment: Experiment) -> dict:
     best = summary["best_epoch"]
     kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
     for split in ("val", "test"):
-        rows = metrics.rows_of(experiment.folder, split)
-        scores = film_scores(rows)
+        scores = film_scores(metrics.rows_of(experiment.folder, split))
         scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
         intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores}
         kept[split] = summary[split] | {"intervals": intervals}
-    # `rows` and `scores` are now those of the test films. Where the masks do not meet, ASD tells of a miss, not of outlines.
-    kept["asd_where_met"] = statistics.mean_interval(scores["asd"][rows["intersection"] > 0].to_numpy())
+    # `scores` are now those of the test films. Where the place is missed, ASD tells of that and not of outlines.
+    kept["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
     return kept | {
         "name": experiment.name,
         "seed": experiment.seed,

@@ -138,8 +138,9 @@ def test_empty_films():
     assert (summary["films"], summary["left_out"]) == (4, 2)
     assert summary["empty_predictions"] == pytest.approx(1 / 2)  # of the films with something to find
     assert summary["located"] == pytest.approx(1 / 2)
-    beside = metrics.summarise(films(("#...", "...#"), ("#...", "##.."), missed))
-    assert beside["located"] == beside["empty_predictions"] == pytest.approx(1 / 3)
+    hit, beside, chance = ("#...", "##.."), ("#...", "...#"), ("#" * 16, "#" + "." * 15)
+    assert metrics.summarise(films(hit, beside, missed))["located"] == pytest.approx(1 / 3)
+    assert metrics.summarise(films(chance))["located"] == 0  # all of the film is no place
     assert summary["reduction"] == metrics.REDUCTION
 
 
