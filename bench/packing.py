@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,22 +24,26 @@ from PIL import Image
 from labkit import dataset, phantom, store
 
 
-def anonymous_mb() -> float:
-    with open("/proc/self/status", encoding="utf-8") as file:
+def anonymous_mb(process: str = "self") -> float:
+    with open(f"/proc/{process}/status", encoding="utf-8") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) / 1024
 
 
 class Peak(threading.Thread):
-    """The largest RssAnon, in MB, while the block runs."""
+    """The largest of what `measure` gives, in MB, while the block runs."""
+
+    def __init__(self, measure: Callable[[], float] = anonymous_mb):
+        super().__init__()
+        self.measure = measure
 
     def __enter__(self):
-        self.mb, self.over = anonymous_mb(), threading.Event()
+        self.mb, self.over = self.measure(), threading.Event()
         self.start()
         return self
 
     def run(self):
         while not self.over.wait(0.02):
-            self.mb = max(self.mb, anonymous_mb())
+            self.mb = max(self.mb, self.measure())
 
     def __exit__(self, *_):
         self.over.set()

@@ -40,12 +40,12 @@ def main() -> None:
         notebooks(clone, python)
 
 
-def stages(clone: Path, python) -> None:
+def stages(clone: Path, python, preset: str = "demo") -> None:
     start = time.perf_counter()
-    python("-m", "labkit", "report", "demo")
+    python("-m", "labkit", "report", preset)
     total = time.perf_counter() - start
     rows, spans = [], {}
-    for path in sorted((clone / "runs" / "demo" / "notebooks").glob("*.ipynb")):
+    for path in sorted((clone / "runs" / preset / "notebooks").glob("*.ipynb")):
         told = nbformat.read(path, as_version=4).metadata.papermill
         spans[path.stem] = tuple(datetime.fromisoformat(told[end]).timestamp() for end in ("start_time", "end_time"))
         rows.append([path.stem, f"{told.duration:.1f}"])
@@ -53,7 +53,7 @@ def stages(clone: Path, python) -> None:
     other = total - covered(list(spans.values()))
     rows += [["drawing and packing films, starting Snakemake and papermill, pages, typst", f"{other:.1f}"]]
     rows += [["**all**", f"**{total:.1f}**"], ["of which a training runs", f"{trainings:.1f}"]]
-    show(["stage of `make report` (demo)", "s"], rows)
+    show([f"stage of `make report` ({preset})", "s"], rows)
     print()
 
 
