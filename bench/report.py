@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -26,23 +27,29 @@ NOTEBOOKS = ("1_eda", "2_train", "3_evaluate", "4_figures")
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "labkit"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        environment = os.environ | {"PYTHONPATH": str(clone), "MPLBACKEND": "agg"}
-
-        def python(*arguments):
-            command = [sys.executable, *arguments]
-            subprocess.run(command, cwd=clone, env=environment, check=True, capture_output=True)
-
+        clone, python = cloned(Path(folder))
         stages(clone, python)
         rebuilds(clone, python)
         imports(python)
         notebooks(clone, python)
 
 
-def stages(clone: Path, python, preset: str = "demo") -> None:
+def cloned(folder: Path) -> tuple[Path, Callable]:
+    """A clone of the last commit in `folder`, and a function that runs Python in it with the arguments given."""
+    clone = folder / "labkit"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    environment = os.environ | {"PYTHONPATH": str(clone), "MPLBACKEND": "agg"}
+
+    def python(*arguments):
+        command = [sys.executable, *arguments]
+        subprocess.run(command, cwd=clone, env=environment, check=True, capture_output=True)
+
+    return clone, python
+
+
+def stages(clone: Path, python, preset: str = "demo", *options: str) -> None:
     start = time.perf_counter()
-    python("-m", "labkit", "report", preset)
+    python("-m", "labkit", "report", preset, *options)
     total = time.perf_counter() - start
     rows, spans = [], {}
     for path in sorted((clone / "runs" / preset / "notebooks").glob("*.ipynb")):

@@ -7,9 +7,6 @@ of a process, what it keeps of its own: pages of the mapped arrays are the syste
 Runs in a fresh clone of the last commit, so commit before. It takes half an hour and 3 GB of disk.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from PIL import Image
 from labkit import audit, dataset, phantom
 from labkit.files import ROOT
 from labkit.store import in_threads
-from report import stages
+from report import cloned, stages
 
 PRESET = """
 about: as many films as the whole collection, one epoch of very small networks
@@ -37,19 +34,13 @@ experiments:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=ROOT / "data") as folder:
-        clone, films = Path(folder) / "labkit", Path(folder) / "films"
-        phantom.write_tree(Path(folder) / "few", films=192)
-        draw(Path(folder) / "few", films)
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+        few, films = Path(folder) / "few", Path(folder) / "films"
+        phantom.write_tree(few, films=192)
+        draw(few, films)
+        clone, python = cloned(Path(folder))
         (clone / "workflow" / "presets" / "whole.yml").write_text(PRESET)
-        environment = os.environ | {"PYTHONPATH": str(clone), "MPLBACKEND": "agg"}
-
-        def python(*arguments):
-            command = [sys.executable, *arguments, "--data", str(films)]
-            subprocess.run(command, cwd=clone, env=environment, check=True, capture_output=True)
-
         with Peak(of_children) as peak:
-            stages(clone, python, "whole")
+            stages(clone, python, "whole", "--data", str(films))
         print(f"The largest RssAnon of a process was {peak.mb:.0f} MB.")
 
 

@@ -95,12 +95,9 @@ def _lines(one: Checked) -> list[str]:
         lines.append(f"  {str(split) + ':':6} " + ", ".join(f"{count} {name}" for name, count in row.items()))
     lines.append(
         f"  {found['pairs']} pairs show one picture twice, {found['exact']} pixel by pixel, {found['across']} across splits"
-        + (
-            f"; their two masks have an IoU of {found['mask_iou']:.2f} in the mean"
-            if found["mask_iou"] is not None
-            else ""
-        )
     )
+    if found["mask_iou"] is not None:
+        lines[-1] += f"; their two masks have an IoU of {found['mask_iou']:.2f} in the mean"
     if found["leaked"]:
         lines.append(f"  {_counted(found['leaked'])} stand in another split too")
     if found.get("shared"):

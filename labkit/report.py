@@ -39,6 +39,7 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
         }
         try:
             document = _compiled(compiler, kind, inputs)
+            assert isinstance(document, bytes)  # a list for PNGs, one a page
         except typst.TypstError as error:
             raise LabkitError(f"report/report.typ: {' '.join(error.message.split())}") from None
         if kind == "html":
@@ -54,7 +55,7 @@ def render(preset: str, root: Path = ROOT) -> list[Path]:
     return paths
 
 
-def _compiled(compiler: typst.Compiler, kind: Literal["pdf", "html"], inputs: dict[str, str]) -> bytes:
+def _compiled(compiler: typst.Compiler, kind: Literal["pdf", "html"], inputs: dict[str, str]) -> object:
     """The document. Where figures fall on certain places of a page, typst fails to tag a PDF for screen readers.
 
     These are its issues 8487 and 8776. In letters a twentieth of a point smaller, figures fall on other places; if those do
@@ -62,16 +63,11 @@ def _compiled(compiler: typst.Compiler, kind: Literal["pdf", "html"], inputs: di
     """
     for smaller in range(SIZES):
         try:
-            document = compiler.compile(format=kind, sys_inputs=inputs | {"smaller": str(smaller)})
+            return compiler.compile(format=kind, sys_inputs=inputs | {"smaller": str(smaller)})
         except typst.TypstError as error:
-            if "internal error" not in error.message:
+            if kind == "html" or "internal error" not in error.message:
                 raise
-        else:
-            break
-    else:
-        print(
-            "report.pdf has no tags for screen readers: typst cannot make them for these pages. report.html can be read aloud"
-        )
-        document = compiler.compile(format=kind, sys_inputs=inputs, pdf_tags=False)
-    assert isinstance(document, bytes)  # a list for PNGs, one a page
-    return document
+    print(
+        "report.pdf has no tags for screen readers: typst cannot make them for these pages. report.html can be read aloud"
+    )
+    return compiler.compile(format=kind, sys_inputs=inputs, pdf_tags=False)

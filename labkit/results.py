@@ -192,8 +192,8 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise. Other
     claims about scores hold only if they do on the validation and on the test films; that infection is much harder only if
     the tasks' intervals are that far apart, and that outlines are harder goes by test films alone. `lung_high`: "yes", "no" or
-    "open", see _above. `plateau` is "rising", "flat", "falling", "unsteady" where the epochs differ too
-    much to tell, or "short" for too few.
+    "open", see _above. `plateau` is "rising", "flat", "falling", "unsteady" where the epochs differ too much to tell, or
+    "short" for too few.
     """
     lung, infection = ([runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection"))
     by = THRESHOLDS

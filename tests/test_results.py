@@ -38,7 +38,6 @@ RUN_NAMES = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
 
 
 def scores(iou, mae, empty=0.0, located=0.98):
-    intervals = {name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9} for name in FILM_SCORES}
     return {
         "located": located,
         "iou": iou,
@@ -67,7 +66,7 @@ def scores(iou, mae, empty=0.0, located=0.98):
             "same_grade": 0.7,
             "kappa": 0.8,
         },
-        "intervals": intervals,
+        "intervals": {name: {"mean": iou, "low": iou - 0.005, "high": iou + 0.005, "count": 9} for name in FILM_SCORES},
         "controls": {"films": 9, "with_false_positives": 0.25, "area": 0.03},
     }
 
@@ -315,11 +314,8 @@ def test_comparable_is_said_of_intervals():
 
 
 def test_lungs_above_a_limit_are_said_of_all_intervals():
-    wanted = {
-        (0.953, 0.94): "no",
-        (0.953, 0.95): "open",
-        (0.956, 0.956): "yes",
-    }  # each is the middle of an interval of ±.005
+    # Each number is the middle of an interval of ±.005.
+    wanted = {(0.953, 0.94): "no", (0.953, 0.95): "open", (0.956, 0.956): "yes"}
     for (bce, bce_iou), said in wanted.items():
         assert verdicts(lung_bce=(bce, 0.015), lung_bce_iou=(bce_iou, 0.011))["lung_high"] == said
     runs = runs_of()
