@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The files that take longest begin first: at the end neither of two workers then waits for the other's long one.
-LONGEST = ("test_slurm.py", "test_workflow.py", "test_page.py")
+LONGEST = ("test_slurm.py", "test_workflow.py", "test_page.py", "test_training.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -90,10 +90,12 @@ def test_brightness_and_letters_as_shortcuts(home, copy):
     assert before.at["Normal", "brightness_auc"] == 0 and before.at["COVID-19", "brightness_auc"] > 0.5
     assert before.at["Normal", "brightness"] < 60 and (before["marked"] == 0).all()
     assert (before["marks_auc"] == 0.5).all()
-    # A letter in the corner of every COVID-19 film, and nowhere else.
+    # A letter on its dark label in the corner of every COVID-19 film, and nowhere else.
     for path in table.query("`class` == 'COVID-19'")["image"]:
         film = Image.open(path)
-        ImageDraw.Draw(film).text((8, 8), "R", fill=255, font=ImageFont.load_default(28))
+        label = ImageDraw.Draw(film)
+        label.rectangle((4, 8, 32, 40), fill=60)
+        label.text((8, 8), "R", fill=255, font=ImageFont.load_default(28))
         film.save(path)
     after = audit.shortcuts(store.pack(copy, "lung", 128))
     assert after.at["COVID-19", "marked"] == 1 and after.at["COVID-19", "marks_auc"] == 1
