@@ -44,22 +44,31 @@ def iou_by_threshold(films: np.ndarray) -> dict[str, np.ndarray]:
     return {"threshold": np.arange(1, BINS) / BINS, "iou": iou.mean(0)}
 
 
+def excess(films: np.ndarray) -> np.ndarray:
+    """How over-confident a network is on each film; films' `bins` (N, BINS, 4) -> (N,), NaN where no pixel counts.
+
+    The mean probability minus the true share of the pixels in the parts above the middle one, which holds 0.5: those with a
+    probability of 8/15 or more. Over-confident if above 0.
+    """
+    pixels, probability, true, _ = films[:, BINS // 2 + 1 :].sum(1).T
+    with np.errstate(invalid="ignore"):
+        return (probability - true) / pixels
+
+
 def summarise(films: np.ndarray) -> dict[str, float | None]:
     """Scores of films' `bins` (N, BINS, 4), over all their pixels; None where there is no pixel.
 
     `ece`, the expected calibration error: the mean distance of a pixel's probability from the frequency of its part,
     taken part by part (Naeini et al., AAAI 2015; of the probability of the mask, as for any binary outcome). `brier`: the
-    mean squared error of the probability (Brier, Monthly Weather Review 78, 1950). Both in [0, 1]. `excess`: the mean
-    probability minus the true share of the pixels in the parts above the middle one, which holds 0.5: those with a
-    probability of 8/15 or more; over-confident if above 0.
+    mean squared error of the probability (Brier, Monthly Weather Review 78, 1950). Both in [0, 1]. `excess`: that of all films'
+    pixels together.
     """
     pixels, probability, true, squared = films.sum(0).T
     if not pixels.sum():
         return {"ece": None, "brier": None, "excess": None}
-    above = np.arange(BINS) > BINS // 2
-    called = pixels[above].sum()
+    over = float(excess(films.sum(0, keepdims=True))[0])
     return {
         "ece": float(np.abs(probability - true).sum() / pixels.sum()),
         "brier": float(squared.sum() / pixels.sum()),
-        "excess": float((probability - true)[above].sum() / called) if called else None,
+        "excess": None if np.isnan(over) else over,
     }

@@ -1,9 +1,11 @@
 """All runs of a preset -> results.json and the tables: every number and every verdict that the report states."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from labkit import (
     ablation,
@@ -15,6 +17,7 @@ from labkit import (
     eda,
     evaluation,
     metrics,
+    severity,
     statistics,
     store,
 )
@@ -23,7 +26,8 @@ from labkit.evaluation import evaluate
 from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
 from labkit.files import ROOT, build_folder, read_json, write_json, written
 
-COMPARED = ("iou", "mae", "brier", "hd95")  # scores by which the two losses are held against each other
+# Scores by which the two losses are held against each other. Outlines by ASD: the HD95 of good masks is one pixel or two.
+COMPARED = ("iou", "mae", "hard_mae", "brier", "excess", "asd")
 PUBLISHED = ROOT / "report" / "published.json"
 # When is a difference one? Between two losses, when its interval and its p over the test films say so (statistics.verdict).
 # Otherwise the report's wording goes by these, and states them.
@@ -33,7 +37,8 @@ THRESHOLDS = {
     "located_iou": metrics.LOCATED,
     "mostly_located": 0.9,  # of the films, for the place of infections to be found
     "far_iou": 0.1,  # a task is much harder if its IoU is surely lower by more than this
-    "small_share": 0.25,  # a small part of the lung; much smaller than the lung's part of the film
+    "small_share": 0.25,  # a small part of the lung
+    "much_smaller": 0.5,  # of the lungs' part of the film
     "rising_iou": 0.005,  # from one fifth of the epochs to the next, in the mean
     "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
     "mostly_empty": 0.5,  # of the predictions
@@ -54,14 +59,18 @@ def collect(experiments: list[Experiment]) -> dict:
         evaluate(run)
     runs = {name: _run(experiment) for name, experiment in chosen.items()}
     films = _eda(list(chosen.values()), runs)
-    test_rows = {name: metrics.rows_of(experiment.folder, "test") for name, experiment in chosen.items()}
-    for name, rows in test_rows.items():
+    test_scores = {}
+    for name, experiment in chosen.items():
+        rows, bins = metrics.rows_of(experiment.folder, "test"), calibration_bins(experiment, "test")
         known = (rows["class"] + "/" + rows["name"]).isin(films[runs[name]["task"]]["audit"]["leaked"])
-        bins = {region: counts[~known] for region, counts in calibration_bins(chosen[name], "test").items()}
-        runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": evaluation.summarise(rows[~known], bins)}
-        runs[name]["by_size"] = by_size(rows)
-        runs[name]["threshold"] = other_threshold(chosen[name], runs[name])
-    compared = comparisons(test_rows)
+        others = evaluation.summarise(rows[~known], {region: counts[~known] for region, counts in bins.items()})
+        runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": others}
+        runs[name] |= {"by_size": by_size(rows), "size_rank": size_rank(rows)}
+        runs[name]["threshold"] = other_threshold(experiment, runs[name])
+        some = rows["truth"] > 0
+        scores = film_scores(rows).assign(excess=pd.Series(calibration.excess(bins["image"]), rows.index).where(some))
+        test_scores[name] = scores.set_index([rows["class"], rows["name"]])
+    compared = comparisons(test_scores)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,
@@ -121,6 +130,15 @@ def by_size(rows: pd.DataFrame) -> list[dict]:
     ]
 
 
+def size_rank(rows: pd.DataFrame) -> dict[str, float | None]:
+    """Whether films with larger true masks have the higher IoU: Spearman's `rho` and its `p`; None where it is not defined."""
+    rows = rows[rows["truth"] > 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        rho, p = stats.spearmanr(rows["truth"], metrics.film_iou(rows)) if len(rows) > 2 else (np.nan, np.nan)
+    return {"rho": None, "p": None} if np.isnan(rho) else {"rho": float(rho), "p": float(p)}
+
+
 def spread(experiments: list[Experiment]) -> dict | None:
     """Test IoU and MAE over trainings that differ in their seed alone; None where there is one seed.
 
@@ -165,15 +183,15 @@ def consistency(runs: dict[str, dict]) -> dict[str, int]:
     return {"pairs": len(scored)} | {name: sum(found) for name, found in flagged.items()}
 
 
-def comparisons(rows: dict[str, pd.DataFrame]) -> dict[str, dict]:
+def comparisons(scores: dict[str, pd.DataFrame]) -> dict[str, dict]:
     """BCE+IoU against BCE on the same test films: for each task and score of COMPARED a statistics.paired_difference.
 
-    `rows`: the test rows of each run, control films left out. Each comparison also has `p_adjusted` (Holm, over all the
-    tests made) and `verdict`.
+    `scores`: those of each run's test films, control films left out, by class and name. Each comparison also has `p_adjusted`
+    (Holm, over all the tests made) and `verdict`.
     """
     found = {}
     for task in ("lung", "infection"):
-        bce, bce_iou = (film_scores(rows[RUNS[task, loss]].set_index(["class", "name"])) for loss in ("bce", "bce_iou"))
+        bce, bce_iou = (scores[RUNS[task, loss]] for loss in ("bce", "bce_iou"))
         for score in COMPARED:
             found[task, score] = statistics.paired_difference(
                 bce[score].to_numpy(), bce_iou[score].reindex(bce.index).to_numpy()
@@ -189,14 +207,17 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     """For each claim of the reference, whether these results bear it out.
 
     BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict), and whether
-    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise. Other
-    claims about scores hold only if they do on the validation and on the test films; that infection is much harder only if
-    the tasks' intervals are that far apart, and that outlines are harder goes by test films alone. `lung_high`: "yes", "no" or
-    "open", see _above. `plateau` is "rising", "flat", "falling", "unsteady" where the epochs differ too much to tell, or
+    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise.
+    `..._confidence`: "worse" where BCE+IoU is further from what its probabilities promise, by their excess, "better" where it
+    is nearer, "none" without a difference. `recommended`: the tasks where BCE+IoU has the higher overlap, by more than
+    what is comparable. Other claims about scores hold only if they do on the validation and on the test films; that infection
+    is much harder only if the tasks' intervals are that far apart; outlines, sizes, and what beats calling the whole lung
+    infected go by test films alone. `lung_high`, `beats_whole_lung`: "yes", "no" or "open", see _above. `plateau` is
+    "rising", "flat", "falling", "unsteady" where the epochs differ too much to tell, or
     "short" for too few.
     """
-    lung, infection = ([runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection"))
-    by = THRESHOLDS
+    tasks = {task: [runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection")}
+    lung, infection, by = tasks["lung"], tasks["infection"], THRESHOLDS
 
     def both(claim) -> bool:
         return all(claim(split) for split in ("val", "test"))
@@ -225,6 +246,8 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         **{f"{task}_{score}": compared[task][score]["verdict"] for task in compared for score in compared[task]},
         # No difference found is no proof of likeness, and with many films any difference is found.
         **{f"{task}_comparable": _comparable(compared[task]["iou"]) for task in compared},
+        **{f"{task}_confidence": _confidence(compared[task]["excess"], *pair) for task, pair in tasks.items()},
+        "recommended": " and ".join(f"{task}s" for task in tasks if _better(compared[task]["iou"])),
         # Discussion: the IoU term "is essential to avoid trivial all-zero predictions": without it, but not with it.
         "bce_all_zero": both(
             lambda split: (
@@ -236,9 +259,15 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         # Results: infection "proves substantially harder".
         "infection_harder": both(lambda split: all(surely_harder(a, b, split) for a, b in zip(lung, infection))),
         # Results: on infections both "capture the general infection location but struggle with precise boundary delineation".
+        # Where the whole lung would do as well, an overlap shows no place.
         "infection_located": both(
-            lambda split: min(run[split]["located"] for run in infection) >= by["mostly_located"]
+            lambda split: all(
+                run[split]["located"] >= by["mostly_located"]
+                and run[split]["located"] > run[split]["whole_lung"]["located"]
+                for run in infection
+            )
         ),
+        "beats_whole_lung": _above([run["over_whole_lung"] for run in infection], 0),
         "outlines_harder": all(surely_further(a, b) for a, b in zip(lung, infection)),
         "tasks_matter_more": both(lambda split: min(gaps(split)) > max(between_losses(split))),
         # Results: "continuous improvement without plateau".
@@ -248,9 +277,32 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         # Data: infections "occupy a much smaller fraction of the image" than lungs; discussion: "a small fraction of the
         # lung area".
         "small_in_image": films["infection"]["image_share_mean"]
-        < by["small_share"] * films["lung"]["image_share_mean"],
+        < by["much_smaller"] * films["lung"]["image_share_mean"],
         "small_in_lung": films["infection"]["lung_share_median"] < by["small_share"],
+        # Discussion: infections are the harder task because they are small.
+        "smaller_is_harder": _smaller_is_harder(infection[1]["size_rank"]),
+        "largest_still_harder": infection[1]["by_size"][-1]["high"] is not None
+        and infection[1]["by_size"][-1]["high"] < lung[1]["test"]["iou"],
     }
+
+
+def _better(iou: dict) -> bool:
+    return iou["verdict"] == "higher" and _comparable(iou) != "yes"
+
+
+def _confidence(excess: dict, bce: dict, bce_iou: dict) -> str:
+    """Whether BCE+IoU's probabilities are "worse" or "better" than BCE's by their excess, which is best at 0; or "none"."""
+    before, after = (run["test"]["calibration"]["image"]["excess"] for run in (bce, bce_iou))
+    if excess["verdict"] == "none" or before is None or after is None:
+        return "none"
+    towards = "higher" if before < after else "lower"  # films and pooled pixels must agree
+    if excess["verdict"] != towards:
+        return "none"
+    return "worse" if abs(after) > abs(before) else "better"
+
+
+def _smaller_is_harder(rank: dict) -> bool:
+    return rank["rho"] is not None and rank["rho"] > 0 and rank["p"] < statistics.ALPHA
 
 
 def _above(intervals: list[dict], limit: float) -> str:
@@ -369,11 +421,18 @@ def _run(experiment: Experiment) -> dict:
     best = summary["best_epoch"]
     kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
     for split in ("val", "test"):
-        scores = film_scores(metrics.rows_of(experiment.folder, split))
+        rows = metrics.rows_of(experiment.folder, split)
+        scores = film_scores(rows)
         scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
         intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores}
         kept[split] = summary[split] | {"intervals": intervals}
-    # `scores` are now those of the test films. Where the place is missed, ASD tells of that and not of outlines.
+        if experiment.task == "infection":
+            whole = severity.whole_lung_iou(rows).to_numpy()
+            located = float((whole[~np.isnan(whole)] >= metrics.LOCATED).mean())
+            kept[split]["whole_lung"] = {"iou": float(np.nanmean(whole)), "located": located}
+            kept["over_whole_lung"] = statistics.paired_difference(whole, scores["iou"].to_numpy())
+    # `scores`, and what is held against the whole lung, are now those of the test films.
+    # Where the place is missed, ASD tells of that and not of outlines.
     kept["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
     return kept | {
         "name": experiment.name,

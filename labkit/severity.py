@@ -25,6 +25,12 @@ def shares(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"predicted": rows["predicted_in_lung"] / lung, "true": rows["truth_in_lung"] / lung})
 
 
+def whole_lung_iou(rows: pd.DataFrame) -> pd.Series:
+    """The IoU of whoever calls the whole true lung infected, film by film; NaN for an empty truth. What a network must beat."""
+    union = rows["lung"] + rows["truth"] - rows["truth_in_lung"]
+    return (rows["truth_in_lung"] / union).where(rows["truth"] > 0)
+
+
 def grade(share: np.ndarray) -> np.ndarray:
     """Grade 0 to 4 of each infected share in [0, 1]: 0 for none, 1 up to 25 %, 2 up to 50 %, 3 up to 75 %, 4 above."""
     return np.searchsorted(GRADES, share, side="left")

@@ -8,7 +8,7 @@ from scipy import stats
 CONFIDENCE = 0.95
 ALPHA = 0.05  # a p below it, adjusted where there are several tests: the difference is more than chance
 RESAMPLES = 2000
-ENOUGH = 6  # films: with fewer, a two-sided signed-rank test cannot reach p = 0.05, whatever they say
+ENOUGH = 6  # films that differ: with fewer, a two-sided signed-rank test cannot reach p = 0.05, whatever they say
 
 
 def mean_interval(values: np.ndarray) -> dict:
@@ -36,12 +36,12 @@ def mean_interval(values: np.ndarray) -> dict:
 def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     """How much `second` is above `first`, film by film; pairs with a NaN on either side are left out.
 
-    `mean`, `low`, `high`, `count`: as mean_interval of the differences. `p`: two-sided Wilcoxon signed-rank test (Pratt's
-    rule for zeros), None where no film differs or fewer than two are left.
+    `mean`, `low`, `high`, `count`: as mean_interval of the differences; `differing`: how many are not 0. `p`: two-sided
+    Wilcoxon signed-rank test (Pratt's rule for zeros), None where no film differs or fewer than two are left.
     """
     differences = np.asarray(second, float) - np.asarray(first, float)
     differences = differences[~np.isnan(differences)]
-    found = mean_interval(differences)
+    found = mean_interval(differences) | {"differing": int(np.count_nonzero(differences))}
     if len(differences) < 2 or not differences.any():
         return found | {"p": None}
     return found | {"p": float(stats.wilcoxon(differences, zero_method="pratt").pvalue)}
@@ -60,9 +60,10 @@ def verdict(difference: dict) -> str:
     """ "higher" or "lower" where the interval of a paired_difference leaves out 0 and its p is below ALPHA; "none" otherwise.
 
     p is `p_adjusted` where that is there. Interval and p may disagree: one is of the mean, the other of ranks, and a few
-    films can move a mean while most go the other way. "none" too for fewer than ENOUGH films.
+    films can move a mean while most go the other way. "none" too where fewer than ENOUGH films differ: with many ties scipy's
+    p is an approximation, and too small.
     """
     p = difference["p_adjusted"] if "p_adjusted" in difference else difference["p"]
-    if difference["count"] < ENOUGH or p is None or p >= ALPHA or difference["low"] <= 0 <= difference["high"]:
+    if difference["differing"] < ENOUGH or p is None or p >= ALPHA or difference["low"] <= 0 <= difference["high"]:
         return "none"
     return "higher" if difference["low"] > 0 else "lower"

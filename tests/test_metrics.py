@@ -66,23 +66,31 @@ def test_conventions_by_hand():
     assert convention("per-image mean, empty truths 1", *four)[0] == pytest.approx((5 / 4 + 1) / 4)
     assert convention("per-image mean, empty truths left out if", *four)[0] == pytest.approx(5 / 4 / 3)
     assert convention("pooled", *four) == pytest.approx((4 / 9, 8 / 13))  # the false positives join the union
-    assert convention("mean over batches", *four) == pytest.approx((4 / 9, 8 / 13))  # four films are one batch
+    for order in ("films in order", "shuffled"):  # four films are one batch
+        assert convention(f"mean over batches of 16, {order}", *four) == pytest.approx((4 / 9, 8 / 13))
     assert convention("per-image mean, empty truths left out", *four)[1] == pytest.approx((2 / 3 + 6 / 7) / 2)
 
 
 def test_batch_mean_is_over_batches_of_16():
-    # 20 films, mixed in a fixed order: the mean of the pooled IoU of the first 16 and of the last 4.
+    # 20 films: the mean of the pooled IoU and Dice of the first 16 and of the last 4; and the same over many orders.
     found, missed = ("#...", "#..."), (".##.", "#...")
     rows = films(*[found] * 9, *[missed] * 11)
-    order = np.random.default_rng(0).permutation(20)
-    pooled = [metrics.pooled(rows.iloc[half])[0] for half in (order[:16], order[16:])]
-    assert metrics.batch_mean(rows)[0] == pytest.approx(np.mean(pooled))
-    assert metrics.batch_mean(rows)[0] != pytest.approx(metrics.pooled(rows)[0])
+
+    def by_hand(order):
+        return np.mean([metrics.pooled(rows.iloc[half]) for half in (order[:16], order[16:])], axis=0)
+
+    (in_order,) = metrics.in_order(20)
+    assert metrics.CONVENTIONS["mean over batches of 16, films in order"](rows) == pytest.approx(by_hand(in_order))
+    assert by_hand(in_order)[0] == pytest.approx((9 / (9 + 7 * 3) + 0) / 2)
+    means = [by_hand(order) for order in metrics.shuffled(20)]
+    assert metrics.CONVENTIONS["mean over batches of 16, shuffled"](rows) == pytest.approx(np.mean(means, axis=0))
+    assert np.ptp(means, axis=0)[0] > 0.1 and len(means) == 100
 
 
 def test_batch_mean_weighs_films_within_a_batch():
     weights = np.array([1.0, 3.0])
-    assert convention("mean over batches", SMALL, LARGE, weights=weights)[0] == pytest.approx((1 + 3 * 3) / (2 + 3 * 4))
+    name = "mean over batches of 16, films in order"
+    assert convention(name, SMALL, LARGE, weights=weights)[0] == pytest.approx((1 + 3 * 3) / (2 + 3 * 4))
 
 
 def test_weights_count_a_film_as_several():

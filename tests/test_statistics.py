@@ -45,6 +45,12 @@ def test_differences_that_are_equal_but_for_rounding(count):
     assert (found["low"], found["high"]) == pytest.approx((0.1, 0.1)) and statistics.verdict(found) == "higher"
 
 
+def test_ties_tell_nothing():
+    """Where 4 of 60 films differ, signs alone would be that even by chance in one case of eight; scipy's p is .046."""
+    found = statistics.paired_difference(np.zeros(60), np.r_[np.full(56, 0.0), 0.1, 0.2, 0.3, 0.4])
+    assert found["differing"] == 4 and found["p"] < statistics.ALPHA and statistics.verdict(found) == "none"
+
+
 def test_few_films_show_no_difference():
     assert statistics.verdict(statistics.paired_difference([0.1, 0.2, 0.3], [0.2, 0.4, 0.6])) == "none"
 
