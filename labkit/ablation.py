@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from labkit import audit, metrics, statistics, store
+from labkit.errors import LabkitError
 from labkit.experiment import RUNS, UNNAMED, Experiment
 from labkit.files import read_json
 
@@ -14,7 +15,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
     The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha` and `rows`, in the
     order of the preset, of each:
 
-    - `name`; `title`, the name and the lung task where the name does not tell it; `task`; `seeds` (those that the base has
+    - `name`; `title`, the name and, where it is that, the lung task; `task`; `seeds` (those that the base has
       too); `changes`: texts, a knob each that differs from the base's;
     - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
       the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`, by statistics.verdict;
@@ -79,11 +80,16 @@ def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
     """One row of `compare`: the same seeds of the base and of what changes it."""
     old, new = ([_outcome(run) for run in each] for each in (base, runs))
     before, after = (pd.concat([one["films"] for one in each], axis=1) for each in (old, new))
+    if set(before.index) != set(after.index):
+        raise LabkitError(
+            f"{runs[0].name}: is scored on other test films than {base[0].name}, which it is held against; give both the same "
+            "`data` and `films`"
+        )
     before = before.reindex(after.index)
     in_time = [b["iou"][: max(1, int(a["time"] / b["epoch"]))].max() - a["iou"].max() for a, b in zip(old, new)]
     return {
         "name": runs[0].name,
-        "title": runs[0].name + " (lungs)" * (runs[0].task == "lung" and "lung" not in runs[0].name),
+        "title": runs[0].name + " (on lungs)" * (runs[0].task == "lung"),
         "task": runs[0].task,
         "seeds": [run.seed for run in runs],
         "changes": changes(base[0], runs[0]),

@@ -121,8 +121,11 @@ def check(
 
     with contextlib.redirect_stdout(sys.stderr):  # how far it is: a script reads the findings alone
         found = check.check(data)
-        page = check.write_page(found, data)
-    print(json.dumps({one.task: one.as_dict() for one in found}, indent=2) if as_json else check.text(found))
+    # Before the page: where that cannot be written, what was found is not lost.
+    print(
+        json.dumps({one.task: one.as_dict() for one in found}, indent=2) if as_json else check.text(found), flush=True
+    )
+    page = check.write_page(found, data)
     print(f"with pictures: {shown(page)}", file=sys.stderr)
     if any(one.unusable for one in found):
         raise typer.Exit(1)

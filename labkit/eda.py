@@ -13,10 +13,10 @@ from labkit.store import Pack
 def describe(pack: Pack) -> pd.DataFrame:
     """Size and shape of each film's mask, control films left out; the samples' columns of text, and these:
 
-    `image_share` mask / film and `lung_share` mask / lung, in [0, 1]; `regions`, how many connected parts; `solidity`, area
-    of the largest part over its convex hull, in (0, 1], 1 for a shape without dents; `likeness`, the overlap of the mask
-    with the mean mask of the same class as soft sets (sum of minima / sum of maxima), in [0, 1], 1 if all masks are
-    the same. Shape columns are NaN for an empty mask, lung_share for an empty lung.
+    `image_share`, that of the film, and `lung_share`, that of the lung, which the mask covers, in [0, 1]; `regions`, how many
+    connected parts; `solidity`, area of the largest part over its convex hull, in (0, 1], 1 for a shape without dents;
+    `likeness`, the overlap of the mask with the mean mask of the same class as soft sets (sum of minima / sum of maxima), in
+    [0, 1], 1 if all masks are the same. Shape columns are NaN for an empty mask, lung_share for an empty lung.
     """
     table = pack.samples.loc[~pack.samples["control"], ["task", "split", "class", "name"]]
     means = mean_masks(pack)
@@ -30,7 +30,7 @@ def describe(pack: Pack) -> pd.DataFrame:
         rows.append(
             {
                 "image_share": mask.mean(),
-                "lung_share": mask.sum() / lung if lung else np.nan,
+                "lung_share": (mask & pack.lungs[row]).sum() / lung if lung else np.nan,
                 "regions": len(parts) or np.nan,
                 "solidity": largest.solidity if largest else np.nan,
                 "likeness": np.minimum(mask, mean).sum() / np.maximum(mask, mean).sum() if largest else np.nan,

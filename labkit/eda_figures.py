@@ -50,7 +50,7 @@ def outlined_films(images: np.ndarray, outlines: dict[str, np.ndarray], titles: 
         show_film(panel, image)
         for task, masks in outlines.items():
             outline(panel, masks[number], TASK_COLOURS[task])
-        panel.set_title(title, fontsize=7)
+        panel.set_title(title, fontsize=7, parse_math=False)  # names are not ours
     lines = [plt.Line2D([], [], color=TASK_COLOURS[task]) for task in outlines]
     figure.legend(lines, [f"{task} mask" for task in outlines], loc="outside lower center", ncols=2)
     return figure
@@ -66,7 +66,7 @@ def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
             film = pack.samples.iloc[row]
             show_film(panel, pack.images[row])
             outline(panel, pack.masks[row], TASK_COLOURS[film["task"]])
-            panel.set_title(named(film), fontsize=6)
+            panel.set_title(named(film), fontsize=6, parse_math=False)
     return figure
 
 

@@ -5,7 +5,7 @@ import difflib
 import html
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -107,6 +107,11 @@ class Experiment(Strict):
         "auto", description="auto: bf16 where it is computed in hardware"
     )
     threads: int = Field(0, ge=0, description="0: one for each core")
+
+    @field_validator("lungs", mode="before")
+    @classmethod
+    def _word(cls, lungs: Any) -> Any:
+        return "true" if lungs is True else lungs  # as YAML reads it without quotes
 
     @field_validator("loss")
     @classmethod
@@ -244,7 +249,7 @@ class Preset(Strict):
                 raise ValueError(f"{name}: seeds: must differ from each other (got {seeds})")
             for knob in OTHER_RUNS:
                 other = self.knobs_of(name).get(knob, _default(knob))
-                if other == _default(knob):
+                if other in (_default(knob), True):  # YAML reads true as more than a word
                     continue
                 if other not in self.experiments:
                     raise ValueError(
@@ -270,12 +275,13 @@ class _Once(yaml.SafeLoader):
     """YAML in which a name may stand only once: of two experiments of one name, the first would be gone without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = [self.construct_object(name) for name, _ in node.value]
+        own = [
+            key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"
+        ]  # `<<` may bring in what is changed here
+        names = [self.construct_object(key) for key in own]
         for place, name in enumerate(names):
             if name in names[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name!r} stands twice", node.value[place][0].start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", own[place].start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -287,7 +293,7 @@ def load_preset(name: str) -> Preset:
         raise LabkitError(f"preset: there is no {name!r}{meant(name, known)}; there are {', '.join(known)}")
     try:
         return Preset(**yaml.load(path.read_text(encoding="utf-8"), Loader=_Once))
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
         raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise LabkitError(f"{shown(path)}: {_one_line(error, Preset)}") from None

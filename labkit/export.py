@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit import dataset, store
+from labkit import audit, dataset, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment, Preset, load_preset
 from labkit.files import written
@@ -110,6 +110,7 @@ def model_card(run: Run, pack: store.Pack, root: Path, checked: dict) -> str:
         parameters=f"{run.evaluation['parameters']:,}",
         origin=origin,
         limits=limits,
+        twice=_twice(pack) if own else "whether a picture stands in two of these was not looked at",
         val_films=run.evaluation["val"]["films"],
         test_films=test["films"],
         fingerprint=identity["films"],
@@ -121,6 +122,12 @@ def model_card(run: Run, pack: store.Pack, root: Path, checked: dict) -> str:
         whose="the run's own" if own else "not the run's own",
         **checked,
     )
+
+
+def _twice(pack: store.Pack) -> str:
+    """How many test films the network may have seen."""
+    count = len(audit.leaked(pack, audit.duplicates(pack)))
+    return f"{count or 'none'} of these {'shows' if count < 2 else 'show'} a picture that stands among the others too"
 
 
 def _films(root: Path, preset: str) -> tuple[str, str]:
@@ -156,8 +163,8 @@ padded with black to a square and shrunk by the mean first. {parameters} paramet
 
 ## Data
 
-Trained on {origin}. There were {val_films} films to validate and {test_films} to test, which took no part in training or
-in the choice of the epoch. Fingerprint of the films: {fingerprint}.
+Trained on {origin}. {val_films} other films chose the epoch, and {test_films} more test it; {twice}.
+Fingerprint of the films: {fingerprint}.
 
 ## Scores on {scored} test films
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy.ndimage import binary_erosion
 from torch import nn
 from tqdm import tqdm
@@ -148,8 +148,9 @@ def _read_picture(path: Path) -> np.ndarray:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             _check_size(path, image.width, image.height)
+            upright = ImageOps.exif_transpose(image)  # as viewers show it
             deep = image.mode.startswith(("I", "F"))
-            return np.asarray(image).astype(float) if deep else np.asarray(image.convert("L"))
+            return np.asarray(upright).astype(float) if deep else np.asarray(upright.convert("L"))
 
 
 def _read_dicom(path: Path) -> np.ndarray:
@@ -160,8 +161,11 @@ def _read_dicom(path: Path) -> np.ndarray:
     _check_size(path, data.Columns, data.Rows)
     if int(data.get("NumberOfFrames", 1)) != 1 or data.get("SamplesPerPixel", 1) != 1:
         raise LabkitError(f"{shown(path)}: holds several pictures or colours; give one grey film a file")
-    values = apply_voi_lut(apply_modality_lut(data.pixel_array, data), data).astype(float)
-    return -values if data.PhotometricInterpretation == "MONOCHROME1" else values
+    values = apply_voi_lut(apply_modality_lut(data.pixel_array, data), data)
+    inverted = data.PhotometricInterpretation == "MONOCHROME1"
+    if values.dtype == np.uint8 and data.BitsStored == 8:  # 8-bit grey values, which no table or window has changed
+        return 255 - values if inverted else values
+    return -values.astype(float) if inverted else values.astype(float)
 
 
 def _check_size(path: Path, width: int, height: int) -> None:

@@ -207,7 +207,8 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     """For each claim of the reference, whether these results bear it out.
 
     BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict), and whether
-    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise.
+    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise,
+    and "few" for too few films.
     `..._confidence`: "worse" where BCE+IoU is further from what its probabilities promise, by their excess, "better" where it
     is nearer, "none" without a difference. `recommended`: the tasks where BCE+IoU has the higher overlap, by more than
     what is comparable. Other claims about scores hold only if they do on the validation and on the test films; that infection
@@ -316,7 +317,7 @@ def _above(intervals: list[dict], limit: float) -> str:
 def _comparable(difference: dict) -> str:
     low, high, near = difference["low"], difference["high"], THRESHOLDS["near_iou"]
     if low is None or difference["count"] < statistics.ENOUGH:
-        return "open"
+        return "few"
     if -near <= low and high <= near:
         return "yes"
     return "no" if low > near or high < -near else "open"

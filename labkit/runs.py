@@ -92,8 +92,8 @@ class Run:
 
 def every(preset: str = "") -> list[Run]:
     """All runs, or those of a preset, in the order of their names."""
-    found = sorted((files.ROOT / "runs").glob(f"{preset or '*'}/*/seed*/experiment.json"))
-    return [Run(path.parent) for path in found]
+    found = sorted((files.ROOT / "runs").glob("*/*/seed*/experiment.json"))
+    return [Run(path.parent) for path in found if preset in ("", path.parts[-4])]
 
 
 def find(name: str) -> Run:

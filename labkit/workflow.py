@@ -46,15 +46,25 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
         command += ["--profile", str(resolve(profile))]
     else:
         at_once = gpus or load_preset(preset).at_once
-        command += ["--cores", "all", "--quiet", "all", "--resources", f"at_once={at_once}"]
+        # All but errors: what Snakemake cannot start stands in its log then.
+        command += [
+            "--quiet",
+            "rules",
+            "progress",
+            "host",
+            "reason",
+            "--cores",
+            "all",
+            "--resources",
+            f"at_once={at_once}",
+        ]
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
     # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile; so it
     # does at some other moments, but those are short.
     command += ["--scheduler", "greedy"]
     command += ["--forcerun", *unshown(preset, experiments)]
-    # Snakemake reads the values as YAML: written as JSON, a path stays the text that it is.
-    command += ["--config", f"preset={json.dumps(preset)}", f"data={json.dumps(data)}", f"gpus={gpus}"]
+    command += ["--config", configured(preset, data, gpus)]
     log = ROOT / "runs" / preset / "snakemake.log"
     with writing(log, "make it writable"):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +88,14 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
         raise LabkitError(_failure(preset, start, log))
     folder = build_folder(preset)
     print(f"{shown(folder / 'report.pdf')} and report.html are up to date ({time.time() - start:.0f} s)")
+
+
+def configured(preset: str, data: str = "", gpus: int = 0) -> str:
+    """What the Snakefile is told; gpus arrives as text.
+
+    Snakemake takes quotes off a value and reads it as YAML: in a JSON object any path stays what it is.
+    """
+    return f"run={json.dumps({'preset': preset, 'data': data, 'gpus': gpus}, ensure_ascii=False)}"
 
 
 def _forget_other_films(run: Experiment, pack: store.Pack) -> None:

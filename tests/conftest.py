@@ -58,7 +58,7 @@ def real() -> Path:
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory) -> Path:
     """A phantom tree with 12 training films a task, to be read only."""
-    root = tmp_path_factory.mktemp("tree") / "films"
+    root = tmp_path_factory.mktemp("tree") / "films: müller's"
     phantom.write_tree(root, films=12, seed=3)
     return root
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from labkit import ablation, audit, statistics, store
+from labkit.errors import LabkitError
 from labkit.experiment import RUNS, load_all
 
 FILMS = 30
@@ -71,11 +72,18 @@ def test_films_without_a_true_mask_do_not_count(compared):
     assert row["iou"] == pytest.approx(np.nanmean(plain) + 0.1)
 
 
-def test_a_title_tells_the_lung_task_where_the_name_does_not(compared):
+def test_a_title_tells_the_lung_task(compared):
     alike, lungs = outcome(np.linspace(0.2, 0.8, FILMS)), {"task": "lung"}
     more = [("wider", lungs, {0: alike}), ("lung-wider", lungs, {0: alike}), ("deeper", {}, {0: alike})]
     rows = compared([*more, (RUNS["lung", "bce_iou"], lungs, {0: alike})], {0: alike})["rows"]
-    assert [row["title"] for row in rows] == ["wider (lungs)", "lung-wider", "deeper"]
+    assert [row["title"] for row in rows] == ["wider (on lungs)", "lung-wider (on lungs)", "deeper"]
+
+
+def test_other_films_are_no_comparison(compared):
+    plain = outcome(np.linspace(0.2, 0.8, FILMS))
+    other = plain | {"films": plain["films"].iloc[1:]}
+    with pytest.raises(LabkitError, match="infection-x: is scored on other test films than infection-bce_iou"):
+        compared([("infection-x", {}, {0: other})], {0: plain})
 
 
 def test_no_verdict_where_mean_and_ranks_disagree(compared):

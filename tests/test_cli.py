@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 from labkit import dataset, download, export, metrics, phantom, predict, progress, runs, statistics, store
@@ -53,6 +53,7 @@ def test_runs(home, trained):
         assert row["test iou"] == pytest.approx(metrics.iou(rows[~rows["control"]]))
     assert labkit("runs", "smoke").stdout.count("scored") == 3
     assert "nothing of preset 'demo' has been run yet" in labkit("runs", "demo").stdout
+    assert "nothing of preset '/tmp/*' has been run yet" in labkit("runs", "/tmp/*").stdout
     assert "nothing of preset 'smok' has been run yet (did you mean 'smoke'?)" in labkit("runs", "smok").stdout
     assert runs.find(trained[0].name) == runs.find(trained[0].name.removesuffix("/seed0")) == trained[0]
     assert trained[0].experiment.size == 32
@@ -156,6 +157,22 @@ def test_check(home, tree, monkeypatch):
     assert len(re.findall(pictures, page)) >= 2 and "http" not in re.sub(pictures, "", page).replace("http-equiv", "")
 
 
+def test_findings_are_told_where_the_page_cannot_be_written(home, tree):
+    (home / "report").write_text("in the way of the folder")
+    found = labkit("check", tree, "--json")
+    assert found.exit_code == 1 and json.loads(found.stdout)["lung"]["unusable"] == []
+    assert "check" in found.stderr.splitlines()[-1] and "cannot be written" in found.stderr.splitlines()[-1]
+
+
+def test_names_of_films_are_no_formulas(home, tree, tmp_path):
+    """To matplotlib dollars enclose one. Two films are the same, so that both pictures of the page show such a name."""
+    copy = shutil.copytree(tree, tmp_path / "copy")
+    for number, sample in enumerate(dataset.index(copy, "lung").query("`class` == 'Normal'").head(2).itertuples()):
+        for path in (Path(sample.image), Path(sample.mask)):
+            shutil.copy(path, path.with_name(f"$\\frac$ {number}.png"))
+    assert labkit("check", copy).exit_code == 0
+
+
 def test_check_names_all_bad_files_and_escapes_them(home, tree, tmp_path):
     copy = shutil.copytree(tree, tmp_path / "copy")
     paths = [Path(path) for path in dataset.index(copy, "lung")["image"][:3]]
@@ -227,10 +244,11 @@ def write_dicom(path, values: np.ndarray, photometric="MONOCHROME2", **tags):
     data = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     data.Rows, data.Columns = values.shape
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, photometric, 0
-    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+    bits = 8 if values.dtype == np.uint8 else 12
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16 if bits == 12 else 8, bits, bits - 1
     for name, value in tags.items():
         setattr(data, name, value)
-    data.PixelData = values.astype(np.uint16).tobytes()
+    data.PixelData = values.astype(np.uint16 if bits == 12 else np.uint8).tobytes()
     data.save_as(path)
     return path
 
@@ -245,6 +263,18 @@ def test_films_of_any_kind_are_read_alike(tmp_path, grey):
         assert (predict.read(tmp_path / name) == grey).all(), name
     Image.fromarray(grey).save(tmp_path / "film.jpg", quality=95)
     assert np.abs(predict.read(tmp_path / "film.jpg").astype(int) - grey).mean() < 5  # JPEG loses some of it
+    # 8-bit grey values stay as they are in any format, whatever range they fill.
+    dull = grey // 4 + 100
+    Image.fromarray(dull).save(tmp_path / "dull.png")
+    write_dicom(tmp_path / "dull.dcm", dull)
+    write_dicom(tmp_path / "dull inverted.dcm", 255 - dull, "MONOCHROME1")
+    for name in ("dull.png", "dull.dcm", "dull inverted.dcm"):
+        assert (predict.read(tmp_path / name) == dull).all(), name
+    # A photograph stored on its side, with a note that says so.
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(np.rot90(grey)).save(tmp_path / "turned.jpg", quality=95, exif=turned)
+    assert np.abs(predict.read(tmp_path / "turned.jpg").astype(int) - grey).mean() < 5
     windowed = write_dicom(tmp_path / "window.dcm", grey.astype(int) * 16, WindowCenter=1024, WindowWidth=2048)
     assert (predict.read(windowed)[grey > 160] == 255).all()  # above the window all is white
     Image.new("I;16", (8, 8), 7).save(tmp_path / "flat.png")
@@ -369,6 +399,8 @@ def test_export(home, trained, monkeypatch):
     films = pack.images[pack.rows("Test")][:, None].astype(np.float32) / 255
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     found = session.run(None, {"film": films})[0]
+    card = " ".join((folder / "MODEL_CARD.md").read_text().split())
+    assert "none of these shows a picture that stands among the others too" in card
     rows = pd.read_csv(run.folder / "test.csv")
     counted = rows.loc[~rows["control"], "probability"]
     # The run was scored in the machine's number format, bfloat16 perhaps.

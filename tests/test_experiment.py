@@ -94,6 +94,19 @@ def test_the_four_runs_are_what_their_names_say():
             experiment.reference_runs(swapped)
 
 
+def test_yaml_brings_in_and_reads_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = """
+about: x
+experiments:
+  a: &a {task: infection, loss: bce, epochs: 3}
+  b: {<<: *a, epochs: 4, lung_input: true, lungs: true}
+"""
+    (tmp_path / "mine.yml").write_text(text)
+    found = load("mine", "b")
+    assert (found.loss, found.epochs, found.lungs) == ("bce", 4, "true")
+
+
 def test_preset_errors_name_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "PRESETS", tmp_path)
     runs = "experiments: {a: {task: lung, loss: bce}}"
@@ -114,9 +127,10 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
         ("about: x\nexperiments: {a: {task: lung, loss: bce, pretrained: a}}", "a: pretrained: a must stand above it"),
         (f"about: x\n{runs[:-1]}, a: {{task: lung, loss: dice}}}}", "'a' stands twice"),
         ("about: x\nexperiments: {a: {task: lung, loss: bce, loss: dice}}", "'loss' stands twice"),
+        ("about: Lungenflügel".encode("latin-1"), "not a preset: 'utf-8' codec can't decode"),
         (f"about: x\nat_once: 2\nsettings: {{threads: 4}}\n{runs}", "threads: with at_once (2) each has its share"),
     ):
-        (tmp_path / "mine.yml").write_text(content)
+        (tmp_path / "mine.yml").write_bytes(content if isinstance(content, bytes) else content.encode())
         with pytest.raises(LabkitError, match=r"mine\.yml: ") as error:
             load("mine", "a")
         assert told in str(error.value) and "\n" not in str(error.value)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -213,8 +215,12 @@ def test_measures_of_masks(packs):
     assert len(table) == 19 and set(table["class"]) == {"COVID-19"}
     for row in table.index:
         assert table.at[row, "image_share"] == pytest.approx(pack.masks[row].mean())
-        assert table.at[row, "lung_share"] == pytest.approx(pack.masks[row].sum() / pack.lungs[row].sum())
+        inside = (pack.masks[row] & pack.lungs[row]).sum()
+        assert table.at[row, "lung_share"] == pytest.approx(inside / pack.lungs[row].sum())
     assert table["solidity"].between(0, 1.0001).all() and table["likeness"].between(0, 1).all()
+    # A mask that leaves the lung covers all of it at most.
+    everywhere = dataclasses.replace(pack, masks=np.ones_like(pack.masks))
+    assert (eda.describe(everywhere)["lung_share"] == 1).all()
     summary = eda.summarise(table, pack, audit.look(pack))
     assert summary["films"]["All"] == {"COVID-19": 19, "All": 19} and summary["controls"] == 20
     # Lungs are more alike than infections.

@@ -386,7 +386,7 @@ def test_comparable_is_said_of_intervals():
         assert verdicts(intervals={"lung_iou": interval})["lung_comparable"] == wanted
     few = compared()
     few["lung"]["iou"] |= {"count": 5}
-    assert results.verdicts(runs_of(), masks(), few)["lung_comparable"] == "open"
+    assert results.verdicts(runs_of(), masks(), few)["lung_comparable"] == "few"
 
 
 def test_lungs_above_a_limit_are_said_of_all_intervals():

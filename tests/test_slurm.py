@@ -18,6 +18,7 @@ from conftest import missing
 from labkit.experiment import load
 from labkit.files import ROOT, read_json
 from labkit.training import fit
+from labkit.workflow import configured
 
 PROFILE = "workflow/profiles/slurm"
 SCRIPT = ROOT / "tests" / "slurm.sh"
@@ -147,7 +148,8 @@ def test_killed_jobs_go_on_from_their_last_epoch_and_the_rest_follows(slurm, pro
 def test_five_seeds_of_four_experiments_are_one_command(project, tree):
     """What would be submitted; no cluster is asked for that."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", PROFILE]
-    command += ["--nolock", "--dry-run", "--quiet", "rules", "--config", "preset=five", f"data={tree}"]
+    command += ["--nolock", "--dry-run", "--quiet", "rules", "--config"]
+    command += [configured("five", str(tree))]
     environment = os.environ | {"PYTHONPATH": str(project), "PRESET": "five"}
     planned = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from snakemake.cli import parse_config
 
 from labkit import files, workflow
 from labkit.experiment import load
 from labkit.report import pictures
+from labkit.workflow import configured
 
 EXPERIMENTS = ("lung-bce", "lung-bce_iou", "infection-bce", "infection-bce_iou")
 WRITTEN = {"figures": 1, "pages": 1, "report": 1}
@@ -33,7 +35,7 @@ def labkit(project, *arguments, **options):
 def dry_run(project, preset, *options, gpus=0) -> str:
     """What Snakemake says that it would run now."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "all", "--nolock"]
-    command += ["--dry-run", *options, "--config", f'preset="{preset}"', 'data=""', f"gpus={gpus}"]
+    command += ["--dry-run", *options, "--config", configured(preset, gpus=gpus)]
     environment = os.environ | {"PYTHONPATH": str(project)}
     run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -44,6 +46,13 @@ def planned(project, preset="smoke", gpus=0) -> dict[str, int]:
     """The jobs that Snakemake would run now, by rule."""
     words = [line.split() for line in dry_run(project, preset, "--quiet", "rules", gpus=gpus).splitlines()]
     return {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit() and line[0] != "total"}
+
+
+@pytest.mark.parametrize(
+    "text", ["/my films/müller", "/a: b #c", "2024", "[1]", "{x}", "'", '"quoted"', "true", "", "😀"]
+)
+def test_names_and_paths_reach_the_workflow_as_they_are(text):
+    assert parse_config([configured(text, text, 3)]) == {"run": {"preset": text, "data": text, "gpus": "3"}}
 
 
 @pytest.fixture
@@ -141,7 +150,7 @@ def test_trainings_side_by_side(project, gpus):
     name = f"beside{gpus}"
     (project / "workflow" / "presets" / f"{name}.yml").write_text(re.sub("epochs: [0-9]+", "epochs: 100000", preset))
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", "3", "--nolock"]
-    command += ["--resources", "at_once=2", "--config", f"preset={name}", "data=", f"gpus={gpus}", "--quiet", "all"]
+    command += ["--resources", "at_once=2", "--config", configured(name, gpus=gpus), "--quiet", "all"]
     command += ["--scheduler", "greedy", "--"]
     command += [f"runs/{name}/{run}/seed0/training.json" for run in EXPERIMENTS[:3]]
     environment = os.environ | {"PYTHONPATH": str(project), "CUDA_VISIBLE_DEVICES": "5,GPU-6"}
