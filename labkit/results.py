@@ -40,6 +40,7 @@ THRESHOLDS = {
     "small_share": 0.25,  # a small part of the lung
     "much_smaller": 0.5,  # of the lungs' part of the film
     "rising_iou": 0.005,  # from one fifth of the epochs to the next, in the mean
+    "excess": 0.01,  # of a mean probability: a smaller change of confidence counts neither for nor against a loss
     "alike": 0.1,  # masks are more alike if their overlap with the mean mask is larger by more than this
     "mostly_empty": 0.5,  # of the predictions
     "same_picture": audit.NEAR,
@@ -207,15 +208,15 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     """For each claim of the reference, whether these results bear it out.
 
     BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict), and whether
-    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise,
-    and "few" for too few films.
-    `..._confidence`: "worse" where BCE+IoU is further from what its probabilities promise, by their excess, "better" where it
-    is nearer, "none" without a difference. `recommended`: the tasks where BCE+IoU has the higher overlap, by more than
-    what is comparable. Other claims about scores hold only if they do on the validation and on the test films; that infection
-    is much harder only if the tasks' intervals are that far apart; outlines, sizes, and what beats calling the whole lung
-    infected go by test films alone. `lung_high`, `beats_whole_lung`: "yes", "no" or "open", see _above. `plateau` is
-    "rising", "flat", "falling", "unsteady" where the epochs differ too much to tell, or
-    "short" for too few.
+    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise, "few"
+    for too few films. `..._confidence`: "worse" where BCE+IoU is further from what its probabilities promise, by their excess,
+    "better" where it is nearer, "none" without a difference that matters. `recommended`: the tasks where BCE+IoU has the
+    higher overlap, by more than what is comparable.
+
+    Other claims about scores hold only if they do on the validation and on the test films; that infection is much harder only
+    if the tasks' intervals are that far apart; outlines, sizes, and what beats calling the whole lung infected go by test
+    films alone. `lung_high`, `beats_whole_lung`: "yes", "no" or "open", see _above. `plateau` is "rising", "flat", "falling",
+    "unsteady" where the epochs differ too much to tell, or "short" for too few.
     """
     tasks = {task: [runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection")}
     lung, infection, by = tasks["lung"], tasks["infection"], THRESHOLDS
@@ -299,7 +300,8 @@ def _confidence(excess: dict, bce: dict, bce_iou: dict) -> str:
     towards = "higher" if before < after else "lower"  # films and pooled pixels must agree
     if excess["verdict"] != towards:
         return "none"
-    return "worse" if abs(after) > abs(before) else "better"
+    further = abs(after) - abs(before)
+    return "none" if abs(further) <= THRESHOLDS["excess"] else "worse" if further > 0 else "better"
 
 
 def _smaller_is_harder(rank: dict) -> bool:

@@ -362,6 +362,13 @@ def test_every_verdict_is_turned_by_a_test():
     assert set(TURNED) == set(verdicts())
 
 
+def test_a_small_change_of_confidence_counts_for_nothing():
+    higher = {"infection_excess": (0.004, 0.006)}
+    assert verdicts(excess=(-0.001, 0.004), intervals=higher)["infection_confidence"] == "none"
+    assert verdicts(excess=(-0.05, 0.055), intervals=higher)["infection_confidence"] == "none"
+    assert verdicts(excess=(-0.05, 0.01), intervals=higher)["infection_confidence"] == "better"
+
+
 def test_plateau():
     rise = results.late_rise(np.array([0.9] * 6 + [0.1, 0.3, 0.5, 0.7]))  # fifths of two epochs
     assert rise == pytest.approx({"mean": 0.4, "error": (0.02 / 2 + 0.02 / 2) ** 0.5})
