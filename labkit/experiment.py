@@ -5,7 +5,7 @@ import difflib
 import html
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +16,7 @@ from labkit.files import ROOT, shown
 PRESETS = ROOT / "workflow" / "presets"
 RUN_NAME = r"^\w[\w,=.+()-]*$"
 OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
+LUNG_KNOBS = ("lung_input", "lung_prior", "lung_fill")  # knobs that go by a film's lung mask
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
     "bce": "BCE",
@@ -97,6 +98,9 @@ class Experiment(Strict):
         1, ge=1, le=4, description="views whose mean is taken: the film, its mirror image, and each moved by a pixel"
     )
     lung_prior: bool = Field(False, description="nothing is found outside the lung mask")
+    lung_fill: float = Field(
+        0.0, ge=0, lt=1, description="share of the lungs found infected above which all of them are (0: never)"
+    )
     lungs: str = Field(
         "true", pattern=RUN_NAME, description="run of the preset that finds these lungs (true: told, an oracle)"
     )
@@ -107,11 +111,6 @@ class Experiment(Strict):
         "auto", description="auto: bf16 where it is computed in hardware"
     )
     threads: int = Field(0, ge=0, description="0: one for each core")
-
-    @field_validator("lungs", mode="before")
-    @classmethod
-    def _word(cls, lungs: Any) -> Any:
-        return "true" if lungs is True else lungs  # as YAML reads it without quotes
 
     @field_validator("loss")
     @classmethod
@@ -129,13 +128,13 @@ class Experiment(Strict):
                 f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
                 f"its {self.levels} levels (got {self.size})"
             )
-        for knob in ("lung_input", "lung_prior", "multitask"):
+        for knob in (*LUNG_KNOBS, "multitask"):
             if getattr(self, knob) and self.task == "lung":
                 raise ValueError(f"{knob}: is for the infection task; the lung task would be told its answer")
         if self.controls and self.task == "lung":
             raise ValueError("controls: is for the infection task; every film of the lung task has a lung")
-        if self.lungs != "true" and not (self.lung_input or self.lung_prior):
-            raise ValueError(f"lungs: needs lung_input or lung_prior, which would use them (got {self.lungs!r})")
+        if self.lungs != "true" and not self._uses_lungs:
+            raise ValueError(f"lungs: needs {' or '.join(LUNG_KNOBS)}, which would use them (got {self.lungs!r})")
         if self.film_gate and not (self.multitask and self.controls):
             raise ValueError("film_gate: needs multitask and controls; without control films every film is infected")
         if self.film_gate and self.tta > 1:
@@ -147,9 +146,13 @@ class Experiment(Strict):
         return self
 
     @property
+    def _uses_lungs(self) -> bool:
+        return any(getattr(self, knob) for knob in LUNG_KNOBS)
+
+    @property
     def needs_lungs(self) -> bool:
         """Whether the network is told where the lungs are: by the data set's own masks, which no other film comes with."""
-        return self.lungs == "true" and (self.lung_input or self.lung_prior)
+        return self.lungs == "true" and self._uses_lungs
 
     @property
     def learns_with_lungs(self) -> bool:
@@ -249,8 +252,10 @@ class Preset(Strict):
                 raise ValueError(f"{name}: seeds: must differ from each other (got {seeds})")
             for knob in OTHER_RUNS:
                 other = self.knobs_of(name).get(knob, _default(knob))
-                if other in (_default(knob), True):  # YAML reads true as more than a word
+                if other == _default(knob):
                     continue
+                if not isinstance(other, str):  # as YAML reads true
+                    raise ValueError(f'{name}: {knob}: must be text; put it in quotes: "{str(other).lower()}"')
                 if other not in self.experiments:
                     raise ValueError(
                         f"{name}: {knob}: the preset has no experiment {other!r}{meant(other, [*self.experiments])}"

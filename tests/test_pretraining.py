@@ -108,9 +108,11 @@ def test_second_input_starts_unheard(smoke):
 
 def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     """In training, on augmented films; in scores; on films that come with no lung mask; and in an exported file."""
-    lung, name = smoke(epochs=2), "lung-bce_iou,epochs=2"
-    run = smoke("infection-bce", epochs=1, precision="fp32", lung_input=True, lung_prior=True, lungs=name)
-    with pytest.raises(LabkitError, match="^lungs: there is no finished training in runs/.*epochs=2/seed0; train"):
+    lung, name = smoke(epochs=5), "lung-bce_iou,epochs=5"
+    run = smoke(
+        "infection-bce", epochs=1, precision="fp32", lung_input=True, lung_prior=True, lung_fill=0.5, lungs=name
+    )
+    with pytest.raises(LabkitError, match="^lungs: there is no finished training in runs/.*epochs=5/seed0; train"):
         fit(run)
     fit(lung)
     seen, device = [], device_of(run)
