@@ -16,7 +16,6 @@ from labkit.files import ROOT, shown
 PRESETS = ROOT / "workflow" / "presets"
 RUN_NAME = r"^\w[\w,=.+()-]*$"
 OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
-LUNG_KNOBS = ("lung_input", "lung_prior", "lung_fill")  # knobs that go by a film's lung mask
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
 LOSSES = {
     "bce": "BCE",
@@ -98,9 +97,6 @@ class Experiment(Strict):
         1, ge=1, le=4, description="views whose mean is taken: the film, its mirror image, and each moved by a pixel"
     )
     lung_prior: bool = Field(False, description="nothing is found outside the lung mask")
-    lung_fill: float = Field(
-        0.0, ge=0, lt=1, description="share of the lungs found infected above which all of them are (0: never)"
-    )
     lungs: str = Field(
         "true", pattern=RUN_NAME, description="run of the preset that finds these lungs (true: told, an oracle)"
     )
@@ -128,13 +124,13 @@ class Experiment(Strict):
                 f"size: must be a multiple of {smallest}, and more than that, since the network halves it at each of "
                 f"its {self.levels} levels (got {self.size})"
             )
-        for knob in (*LUNG_KNOBS, "multitask"):
+        for knob in ("lung_input", "lung_prior", "multitask"):
             if getattr(self, knob) and self.task == "lung":
                 raise ValueError(f"{knob}: is for the infection task; the lung task would be told its answer")
         if self.controls and self.task == "lung":
             raise ValueError("controls: is for the infection task; every film of the lung task has a lung")
-        if self.lungs != "true" and not self._uses_lungs:
-            raise ValueError(f"lungs: needs {' or '.join(LUNG_KNOBS)}, which would use them (got {self.lungs!r})")
+        if self.lungs != "true" and not (self.lung_input or self.lung_prior):
+            raise ValueError(f"lungs: needs lung_input or lung_prior, which would use them (got {self.lungs!r})")
         if self.film_gate and not (self.multitask and self.controls):
             raise ValueError("film_gate: needs multitask and controls; without control films every film is infected")
         if self.film_gate and self.tta > 1:
@@ -146,13 +142,9 @@ class Experiment(Strict):
         return self
 
     @property
-    def _uses_lungs(self) -> bool:
-        return any(getattr(self, knob) for knob in LUNG_KNOBS)
-
-    @property
     def needs_lungs(self) -> bool:
         """Whether the network is told where the lungs are: by the data set's own masks, which no other film comes with."""
-        return self.lungs == "true" and self._uses_lungs
+        return self.lungs == "true" and (self.lung_input or self.lung_prior)
 
     @property
     def learns_with_lungs(self) -> bool:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from labkit.code import HASHES
 from labkit.errors import LabkitError
-from labkit.experiment import LUNG_KNOBS, RUNS, Experiment
+from labkit.experiment import RUNS, Experiment
 from labkit.files import is_text, shown, writing, written
 from labkit.hardware import device_of
 from labkit.runs import Run, find
@@ -85,7 +85,7 @@ def refuse_oracle(run: Run) -> None:
     """Raise LabkitError for a run that needs a film's true lung mask: films of one's own have none."""
     if run.experiment.needs_lungs:
         raise LabkitError(
-            f"{run.name}: was told the true lungs ({' or '.join(LUNG_KNOBS)}), which no other film comes with; "
+            f"{run.name}: was told the true lungs (lung_input or lung_prior), which no other film comes with; "
             "take another run"
         )
 

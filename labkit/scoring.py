@@ -14,8 +14,6 @@ from labkit.hardware import autocast
 from labkit.model import CLOSED
 from labkit.store import Pack
 
-FILLED = 2.0  # the least logit of pixels that are filled in: a probability of .88
-
 
 def batches(
     pack: Pack, rows: np.ndarray, size: int, device: torch.device, lungs: bool = False
@@ -56,20 +54,7 @@ def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Exp
     lungs = lungs_of(network, images, lungs, experiment)
     films = films_of(images, lungs, experiment)
     logits = torch.stack([_of_view(network, films, view) for view in range(experiment.tta)]).mean(0)
-    if experiment.lung_fill:
-        logits = filled(logits, lungs, experiment.lung_fill)
     return logits.masked_fill(lungs == 0, CLOSED) if experiment.lung_prior else logits
-
-
-def filled(logits: Tensor, lungs: Tensor, share: float) -> Tensor:
-    """Logits in which all of a film's lungs are infected where more than a `share` of them was; all tensors (B, 1, H, W).
-
-    Where disease is extensive readers mark the whole lung: so are a quarter of COVID-QU-Ex's infection masks.
-    """
-    lungs = lungs > 0
-    extent = ((logits > 0) & lungs).sum((1, 2, 3), keepdim=True)
-    extensive = extent > share * lungs.sum((1, 2, 3), keepdim=True)
-    return torch.where(lungs & extensive, logits.clamp(min=FILLED), logits)
 
 
 def _of_view(network: nn.Module, films: Tensor, view: int) -> Tensor:
@@ -85,7 +70,7 @@ def _of_view(network: nn.Module, films: Tensor, view: int) -> Tensor:
 
 
 def lungs_of(network: nn.Module, images: Tensor, true: Tensor, experiment: Experiment) -> Tensor:
-    """The lung masks by which LUNG_KNOBS go: the `true` ones, or those that the lung run finds."""
+    """The lung masks by which `lung_input` and `lung_prior` go: the `true` ones, or those that the lung run finds."""
     if not experiment.finds_lungs:
         return true
     with torch.no_grad():

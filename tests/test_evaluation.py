@@ -9,14 +9,14 @@ from PIL import Image
 from labkit import audit, dataset, eda, metrics, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
-from labkit.experiment import LUNG_KNOBS, load
+from labkit.experiment import load
 from labkit.export import Probabilities, export
 from labkit.files import checksum
 from labkit.hardware import device_of
-from labkit.model import CLOSED, network_of
+from labkit.model import network_of
 from labkit.predict import Predictor
 from labkit.runs import Run
-from labkit.scoring import FILLED, filled, logits_of, probabilities, score
+from labkit.scoring import probabilities, score
 from labkit.training import Trainee, fit, load_best, train_epoch
 
 
@@ -70,27 +70,6 @@ def test_lung_prior_finds_nothing_outside_the_lungs(smoke):
     assert (scored[1]["absolute_error"] < scored[0]["absolute_error"]).all()  # what the scores are made of
 
 
-def test_lungs_are_filled_where_most_of_them_is_infected():
-    """Half a lung is not above a share of a half; three quarters are. Surer pixels and those outside stay as they are."""
-    lungs = torch.tensor([1.0, 1, 1, 1, 0, 0]).expand(2, 1, 1, 6)
-    logits = torch.tensor([[3.0, 1, -1, -4, 5, -5], [3, 1, 1, -4, 5, -5]])[:, None, None]
-    found = filled(logits, lungs, 0.5)
-    assert torch.equal(found[0], logits[0])
-    assert found[1].flatten().tolist() == [3, FILLED, FILLED, FILLED, 5, -5]
-    assert torch.equal(filled(logits, torch.zeros_like(lungs), 0.5), logits)  # no lungs, nothing to fill
-
-
-def test_lung_fill_is_of_the_mean_of_all_views():
-    run = load("smoke", "infection-bce", lung_fill=0.5, lung_prior=True, tta=2)
-    lungs = torch.tensor([1.0, 1, 1, 1, 1, 0, 0, 0])[None, None, None]
-    # The mean with the mirror image's finding, laid back: three of five pixels of the lungs, and some outside.
-    found = torch.tensor([4.0, 4, 4, -9, -9, 4, 4, 4])[None, None, None]
-    logits = logits_of(lambda films: found, lungs, lungs, run)
-    mean = (found + found.flip(3)) / 2
-    assert ((mean > 0) & (lungs > 0)).sum() == 3
-    assert torch.equal(logits, mean.clamp(min=FILLED).masked_fill(lungs == 0, CLOSED))
-
-
 def test_lung_input_reaches_the_network(smoke):
     run = smoke("infection-bce", epochs=1, lung_input=True)
     evaluate(run)
@@ -124,11 +103,11 @@ def test_runs_told_the_true_lungs_cannot_read_other_films(smoke):
     run = smoke("infection-bce", epochs=1, lung_prior=True)
     evaluate(run)
     for use in (lambda found: Predictor(found), lambda found: export(found, run.folder)):
-        with pytest.raises(LabkitError, match="was told the true lungs .lung_input or lung_prior or lung_fill."):
+        with pytest.raises(LabkitError, match="was told the true lungs .lung_input or lung_prior."):
             use(Run(run.folder))
-    for knob in LUNG_KNOBS:
+    for knob in ("lung_input", "lung_prior"):
         with pytest.raises(LabkitError, match=f"^{knob}: is for the infection task"):
-            smoke("lung-bce", **{knob: 0.5 if knob == "lung_fill" else True})
+            smoke("lung-bce", **{knob: True})
 
 
 def test_rows_then_summary(smoke):

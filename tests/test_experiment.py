@@ -263,7 +263,7 @@ def test_knobs_that_need_each_other():
     for knobs, told in (
         ({"controls": True}, "controls: is for the infection task"),
         ({"multitask": True}, "multitask: is for the infection task"),
-        ({"lungs": "lung-bce"}, "lungs: needs lung_input or lung_prior or lung_fill"),
+        ({"lungs": "lung-bce"}, "lungs: needs lung_input or lung_prior"),
         ({"film_gate": True}, "film_gate: needs multitask and controls"),
     ):
         with pytest.raises(LabkitError, match=f"^{told}"):

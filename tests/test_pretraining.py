@@ -109,9 +109,7 @@ def test_second_input_starts_unheard(smoke):
 def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     """In training, on augmented films; in scores; on films that come with no lung mask; and in an exported file."""
     lung, name = smoke(epochs=5), "lung-bce_iou,epochs=5"
-    run = smoke(
-        "infection-bce", epochs=1, precision="fp32", lung_input=True, lung_prior=True, lung_fill=0.5, lungs=name
-    )
+    run = smoke("infection-bce", epochs=1, precision="fp32", lung_input=True, lung_prior=True, lungs=name)
     with pytest.raises(LabkitError, match="^lungs: there is no finished training in runs/.*epochs=5/seed0; train"):
         fit(run)
     fit(lung)
