@@ -1,12 +1,79 @@
-"""What the reported infection score may mean: the same predictions under each convention, beside the reported numbers."""
+"""Ways to make one score of many films, and what the reported infection score may mean by them."""
+
+import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from labkit import metrics
 
+BATCH = 16  # films, of the batch mean: the reference's batch
 # The mean relative distance under which a convention is said to come near the reported numbers.
 NEAR = 0.1
+
+
+def _batch_mean(orders: Callable[[int], list[np.ndarray]]):
+    """Pooled within batches of 16 films, then averaged over batches, as a training loop shows it; over several `orders`.
+
+    A batch in which nothing is true or predicted is left out.
+    """
+
+    def mean(rows, weights=None):
+        counts = rows[["intersection", "union"]].to_numpy(float)
+        counts = counts if weights is None else counts * np.asarray(weights)[:, None]
+        starts = np.arange(0, len(rows), BATCH)
+        sums = np.concatenate([np.add.reduceat(counts[order], starts) for order in orders(len(rows))])
+        intersection, union = sums[sums[:, 1] > 0].T
+        return metrics.mean(intersection / union), metrics.mean(2 * intersection / (union + intersection))
+
+    return mean
+
+
+def in_order(films: int) -> list[np.ndarray]:
+    """That of the table: class by class, by name; a loader that does not shuffle."""
+    return [np.arange(films)]
+
+
+def shuffled(films: int) -> list[np.ndarray]:
+    """A hundred orders, always the same: one alone moves the mean by some hundredths."""
+    random = np.random.default_rng(0)
+    return [random.permutation(films) for _ in range(100)]
+
+
+def _empty_scored(score_if_both_empty: float, score_otherwise: float):
+    """The mean over all films, where a film with an empty truth gets a score by rule."""
+
+    def mean(rows, weights=None):
+        given = np.where(rows["predicted"] == 0, score_if_both_empty, score_otherwise)
+        empty = rows["truth"] == 0
+        return tuple(
+            metrics.mean(scores.where(~empty, given), weights)
+            for scores in (metrics.film_iou(rows), metrics.film_dice(rows))
+        )
+
+    return mean
+
+
+# Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
+HEADLINE = "per-image mean, empty truths left out"
+CONVENTIONS = {
+    HEADLINE: metrics.per_image,
+    "per-image mean, empty truths 0": _empty_scored(0.0, 0.0),
+    "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
+    "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),
+    "pooled pixels": metrics.pooled,
+    f"mean over batches of {BATCH}, films in order": _batch_mean(in_order),
+    f"mean over batches of {BATCH}, shuffled": _batch_mean(shuffled),
+}
+
+
+def mixes_conventions(iou: float, dice: float, tolerance: float = 1.5e-4) -> bool:
+    """Whether an IoU J and a Dice cannot both be pooled over the same pixels, for there Dice = 2 J / (1 + J).
+
+    They are then means over films, or of different conventions. `tolerance` is for values rounded to four digits.
+    """
+    return abs(dice - 2 * iou / (1 + iou)) > tolerance
 
 
 def weights_of(rows: pd.DataFrame) -> np.ndarray:
@@ -31,9 +98,9 @@ def compare(trained: dict[str, pd.DataFrame], reported: dict) -> dict:
                 continue
             weights = weights_of(chosen)
             mae, loss = (np.average(values, weights=weights) for values in (metrics.film_mae(chosen), chosen["loss"]))
-            for convention, score in metrics.CONVENTIONS.items():
+            for convention, score in CONVENTIONS.items():
                 # Rules for empty truths change nothing where no truth is empty.
-                by_rule = "empty truths" in convention and convention != metrics.HEADLINE
+                by_rule = "empty truths" in convention and convention != HEADLINE
                 if by_rule and (chosen["truth"] > 0).all():
                     continue
                 iou, dice = score(chosen, weights)

@@ -2,14 +2,13 @@
 
 IoU and Dice depend on conventions that papers seldom state: the mean over films is not the ratio of pooled pixels, and a
 film whose true mask is empty has no overlap unless a rule gives it one. The headline of this project is `iou`: the mean over
-films with a non-empty truth. `CONVENTIONS` has the others, for the same rows.
+films with a non-empty truth. conventions.py has the others, for the same rows.
 
 `rows` is everywhere a table with a row a film and the columns of `count`. `weights`, one a film, lets control films (films
 with nothing to find) count as if there were more or fewer of them.
 """
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 REDUCTION = "per-image mean over films with a non-empty true mask"
-BATCH = 16  # films, of the batch mean: the reference's batch
 LOCATED = 0.1  # IoU: detection of lesions calls one found by as much (Baumgartner et al., nnDetection, MICCAI 2021)
 
 
@@ -103,10 +101,10 @@ def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-# Conventions: ways to make one number of many films.
+# Ways to make one number of many films; conventions.py has more.
 
 
-def _mean(values: ArrayLike, weights: ArrayLike | None) -> float:
+def mean(values: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Weighted mean of the values that are not NaN; NaN if none is left."""
     values, weights = np.asarray(values, float), np.ones(len(values)) if weights is None else np.asarray(weights, float)
     kept = ~np.isnan(values)
@@ -122,67 +120,7 @@ def pooled(rows: pd.DataFrame, weights: np.ndarray | None = None) -> tuple[float
 
 
 def per_image(rows, weights=None):
-    return _mean(film_iou(rows), weights), _mean(film_dice(rows), weights)
-
-
-def _batch_mean(orders: Callable[[int], list[np.ndarray]]):
-    """Pooled within batches of 16 films, then averaged over batches, as a training loop shows it; over several `orders`.
-
-    A batch in which nothing is true or predicted is left out.
-    """
-
-    def mean(rows, weights=None):
-        counts = rows[["intersection", "union"]].to_numpy(float)
-        counts = counts if weights is None else counts * np.asarray(weights)[:, None]
-        starts = np.arange(0, len(rows), BATCH)
-        sums = np.concatenate([np.add.reduceat(counts[order], starts) for order in orders(len(rows))])
-        intersection, union = sums[sums[:, 1] > 0].T
-        return _mean(intersection / union, None), _mean(2 * intersection / (union + intersection), None)
-
-    return mean
-
-
-def in_order(films: int) -> list[np.ndarray]:
-    """That of the table: class by class, by name; a loader that does not shuffle."""
-    return [np.arange(films)]
-
-
-def shuffled(films: int) -> list[np.ndarray]:
-    """A hundred orders, always the same: one alone moves the mean by some hundredths."""
-    random = np.random.default_rng(0)
-    return [random.permutation(films) for _ in range(100)]
-
-
-def _empty_scored(score_if_both_empty: float, score_otherwise: float):
-    """The mean over all films, where a film with an empty truth gets a score by rule."""
-
-    def mean(rows, weights=None):
-        given = np.where(rows["predicted"] == 0, score_if_both_empty, score_otherwise)
-        empty = rows["truth"] == 0
-        return tuple(_mean(scores.where(~empty, given), weights) for scores in (film_iou(rows), film_dice(rows)))
-
-    return mean
-
-
-# Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
-HEADLINE = "per-image mean, empty truths left out"
-CONVENTIONS = {
-    HEADLINE: per_image,
-    "per-image mean, empty truths 0": _empty_scored(0.0, 0.0),
-    "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
-    "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),
-    "pooled pixels": pooled,
-    f"mean over batches of {BATCH}, films in order": _batch_mean(in_order),
-    f"mean over batches of {BATCH}, shuffled": _batch_mean(shuffled),
-}
-
-
-def mixes_conventions(iou: float, dice: float, tolerance: float = 1.5e-4) -> bool:
-    """Whether an IoU J and a Dice cannot both be pooled over the same pixels, for there Dice = 2 J / (1 + J).
-
-    They are then means over films, or of different conventions. `tolerance` is for values rounded to four digits.
-    """
-    return abs(dice - 2 * iou / (1 + iou)) > tolerance
+    return mean(film_iou(rows), weights), mean(film_dice(rows), weights)
 
 
 def iou(rows: pd.DataFrame) -> float:
@@ -192,7 +130,7 @@ def iou(rows: pd.DataFrame) -> float:
 
 def mae(rows: pd.DataFrame) -> float:
     """Mean absolute error of the probabilities against the mask, over all films, in [0, 1] (III-E)."""
-    return _mean(film_mae(rows), None)
+    return mean(film_mae(rows))
 
 
 def summarise(rows: pd.DataFrame) -> dict:
@@ -201,7 +139,7 @@ def summarise(rows: pd.DataFrame) -> dict:
     The scores of `film_scores` are means over the films for which they are defined.
     """
     pooled_iou, pooled_dice = pooled(rows)
-    scores = {name: _mean(values, None) for name, values in film_scores(rows).items()} | {
+    scores = {name: mean(values) for name, values in film_scores(rows).items()} | {
         "pooled_iou": pooled_iou,
         "pooled_dice": pooled_dice,
         "loss": float(rows["loss"].mean()),

@@ -172,14 +172,14 @@ def spread(experiments: list[Experiment]) -> dict | None:
 
 
 def consistency(runs: dict[str, dict]) -> dict[str, int]:
-    """metrics.mixes_conventions on these results: of so many `pairs` of IoU and Dice, how many it flags.
+    """conventions.mixes_conventions on these results: of so many `pairs` of IoU and Dice, how many it flags.
 
     `pooled`: of the pooled pairs, none if all is well. `per_image`: of the means over films, as it should where films differ.
     """
     scored = [run[split] for run in runs.values() for split in ("val", "test")]
     flagged = {
-        "pooled": [metrics.mixes_conventions(split["pooled_iou"], split["pooled_dice"]) for split in scored],
-        "per_image": [metrics.mixes_conventions(split["iou"], split["dice"]) for split in scored],
+        "pooled": [conventions.mixes_conventions(split["pooled_iou"], split["pooled_dice"]) for split in scored],
+        "per_image": [conventions.mixes_conventions(split["iou"], split["dice"]) for split in scored],
     }
     return {"pairs": len(scored)} | {name: sum(found) for name, found in flagged.items()}
 
@@ -474,7 +474,8 @@ def _conventions(experiments: list[Experiment], chosen: dict[str, Experiment]) -
     anchor = published["tahir2021"]
     return conventions.compare(rows, published["experiments"][RUNS["infection", "bce_iou"]]) | {
         "anchors": {
-            task: anchor[task] | {"pooled": not metrics.mixes_conventions(anchor[task]["iou"], anchor[task]["dice"])}
+            task: anchor[task]
+            | {"pooled": not conventions.mixes_conventions(anchor[task]["iou"], anchor[task]["dice"])}
             for task in ("lung", "infection")
         },
         "anchor_without_controls": conventions.without_controls(anchor["infection"]["iou"]),

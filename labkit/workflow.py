@@ -91,11 +91,12 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
 
 
 def configured(preset: str, data: str = "", gpus: int = 0) -> str:
-    """What the Snakefile is told; gpus arrives as text.
+    """What the Snakefile is told.
 
-    Snakemake takes quotes off a value and reads it as YAML: in a JSON object any path stays what it is.
+    As JSON in hexadecimal digits, so that any path stays what it is: Snakemake takes quotes off a value and reads it as YAML,
+    and a cluster's jobs have it in a shell script.
     """
-    return f"run={json.dumps({'preset': preset, 'data': data, 'gpus': gpus}, ensure_ascii=False)}"
+    return f"run={json.dumps({'preset': preset, 'data': data, 'gpus': gpus}).encode().hex()}"
 
 
 def _forget_other_films(run: Experiment, pack: store.Pack) -> None:

@@ -8,7 +8,7 @@ from monai.metrics import compute_dice, compute_iou
 from torchmetrics.classification import BinaryF1Score, BinaryJaccardIndex
 from torchmetrics.regression import MeanAbsoluteError
 
-from labkit import metrics
+from labkit import conventions, metrics
 
 
 def rows_of(logits, truth, loss=0.0) -> pd.DataFrame:
@@ -45,8 +45,8 @@ QUIET, LOUD = ("........", "........"), ("###.....", "........")
 
 def convention(name: str, *pairs, weights=None):
     """The score of these films under the convention of that name, or the one that begins with it."""
-    found = [key for key in metrics.CONVENTIONS if key.startswith(name)]
-    return metrics.CONVENTIONS[name if name in found else found[0]](films(*pairs), weights)
+    found = [key for key in conventions.CONVENTIONS if key.startswith(name)]
+    return conventions.CONVENTIONS[name if name in found else found[0]](films(*pairs), weights)
 
 
 def test_reductions_by_hand():
@@ -79,11 +79,11 @@ def test_batch_mean_is_over_batches_of_16():
     def by_hand(order):
         return np.mean([metrics.pooled(rows.iloc[half]) for half in (order[:16], order[16:])], axis=0)
 
-    (in_order,) = metrics.in_order(20)
-    assert metrics.CONVENTIONS["mean over batches of 16, films in order"](rows) == pytest.approx(by_hand(in_order))
+    (in_order,) = conventions.in_order(20)
+    assert conventions.CONVENTIONS["mean over batches of 16, films in order"](rows) == pytest.approx(by_hand(in_order))
     assert by_hand(in_order)[0] == pytest.approx((9 / (9 + 7 * 3) + 0) / 2)
-    means = [by_hand(order) for order in metrics.shuffled(20)]
-    assert metrics.CONVENTIONS["mean over batches of 16, shuffled"](rows) == pytest.approx(np.mean(means, axis=0))
+    means = [by_hand(order) for order in conventions.shuffled(20)]
+    assert conventions.CONVENTIONS["mean over batches of 16, shuffled"](rows) == pytest.approx(np.mean(means, axis=0))
     assert np.ptp(means, axis=0)[0] > 0.1 and len(means) == 100
 
 
@@ -95,26 +95,26 @@ def test_batch_mean_weighs_films_within_a_batch():
 
 def test_weights_count_a_film_as_several():
     weights = np.array([1.0, 1.0, 2.0, 2.0])
-    for name in metrics.CONVENTIONS:
+    for name in conventions.CONVENTIONS:
         if "batches" not in name:
             twice = convention(name, SMALL, LARGE, QUIET, QUIET, LOUD, LOUD)
             assert convention(name, SMALL, LARGE, QUIET, LOUD, weights=weights) == pytest.approx(twice), name
 
 
 def test_one_film_and_all_controls():
-    for name in metrics.CONVENTIONS:
+    for name in conventions.CONVENTIONS:
         assert convention(name, SMALL) == pytest.approx((1 / 2, 2 / 3)), name
-    scores = {name: function(films(QUIET, QUIET))[0] for name, function in metrics.CONVENTIONS.items()}
+    scores = {name: function(films(QUIET, QUIET))[0] for name, function in conventions.CONVENTIONS.items()}
     by_rule = {name: value for name, value in scores.items() if not np.isnan(value)}
     assert sorted(by_rule.values()) == [0, 1] and len(by_rule) == 2
 
 
 def test_dice_and_iou_agree_for_pooled_values_only():
     rows = films(SMALL, LARGE, LOUD)
-    assert not metrics.mixes_conventions(*metrics.pooled(rows))
-    assert metrics.mixes_conventions(*metrics.per_image(films(SMALL, ("#...", "...#"))))
+    assert not conventions.mixes_conventions(*metrics.pooled(rows))
+    assert conventions.mixes_conventions(*metrics.per_image(films(SMALL, ("#...", "...#"))))
     # Tahir et al. 2021, as published for infection: no pooled pair.
-    assert metrics.mixes_conventions(0.8305, 0.8821)
+    assert conventions.mixes_conventions(0.8305, 0.8821)
 
 
 def test_film_scores_by_hand():
@@ -159,13 +159,13 @@ def test_properties(pictures, random):
     pairs = [tuple(f"{bits:08b}".replace("0", ".").replace("1", "#") for bits in picture) for picture in pictures]
     rows = films(*pairs)
     shuffled = films(*random.sample(pairs, len(pairs)))
-    for name, score in metrics.CONVENTIONS.items():
+    for name, score in conventions.CONVENTIONS.items():
         for value, other in zip(score(rows), score(shuffled)):
             assert np.isnan(value) or 0 <= value <= 1
             assert "batches" in name or value == pytest.approx(other, nan_ok=True)
     assert metrics.film_scores(rows).stack().dropna().between(0, 1).all()
     iou, dice = metrics.pooled(rows)
-    assert np.isnan(iou) or not metrics.mixes_conventions(iou, dice, tolerance=1e-12)
+    assert np.isnan(iou) or not conventions.mixes_conventions(iou, dice, tolerance=1e-12)
 
 
 def test_undefined_scores_are_none_not_nan():
