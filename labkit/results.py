@@ -220,6 +220,7 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     """
     tasks = {task: [runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection")}
     lung, infection, by = tasks["lung"], tasks["infection"], THRESHOLDS
+    rank, largest = infection[1]["size_rank"], infection[1]["by_size"][-1]  # with BCE+IoU
 
     def both(claim) -> bool:
         return all(claim(split) for split in ("val", "test"))
@@ -282,9 +283,8 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
         < by["much_smaller"] * films["lung"]["image_share_mean"],
         "small_in_lung": films["infection"]["lung_share_median"] < by["small_share"],
         # Discussion: infections are the harder task because they are small.
-        "smaller_is_harder": _smaller_is_harder(infection[1]["size_rank"]),
-        "largest_still_harder": infection[1]["by_size"][-1]["high"] is not None
-        and infection[1]["by_size"][-1]["high"] < lung[1]["test"]["iou"],
+        "smaller_is_harder": rank["rho"] is not None and rank["rho"] > 0 and rank["p"] < statistics.ALPHA,
+        "largest_still_harder": largest["high"] is not None and largest["high"] < lung[1]["test"]["iou"],
     }
 
 
@@ -302,10 +302,6 @@ def _confidence(excess: dict, bce: dict, bce_iou: dict) -> str:
         return "none"
     further = abs(after) - abs(before)
     return "none" if abs(further) <= THRESHOLDS["excess"] else "worse" if further > 0 else "better"
-
-
-def _smaller_is_harder(rank: dict) -> bool:
-    return rank["rho"] is not None and rank["rho"] > 0 and rank["p"] < statistics.ALPHA
 
 
 def _above(intervals: list[dict], limit: float) -> str:
@@ -433,10 +429,10 @@ def _run(experiment: Experiment) -> dict:
             whole = severity.whole_lung_iou(rows).to_numpy()
             located = float((whole[~np.isnan(whole)] >= metrics.LOCATED).mean())
             kept[split]["whole_lung"] = {"iou": float(np.nanmean(whole)), "located": located}
-            kept["over_whole_lung"] = statistics.paired_difference(whole, scores["iou"].to_numpy())
-    # `scores`, and what is held against the whole lung, are now those of the test films.
-    # Where the place is missed, ASD tells of that and not of outlines.
+    # `scores` and `whole` are now those of the test films. Where the place is missed, ASD tells of that and not of outlines.
     kept["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
+    if experiment.task == "infection":
+        kept["over_whole_lung"] = statistics.mean_interval(scores["iou"].to_numpy() - whole)
     return kept | {
         "name": experiment.name,
         "seed": experiment.seed,

@@ -47,17 +47,8 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
     else:
         at_once = gpus or load_preset(preset).at_once
         # All but errors: what Snakemake cannot start stands in its log then.
-        command += [
-            "--quiet",
-            "rules",
-            "progress",
-            "host",
-            "reason",
-            "--cores",
-            "all",
-            "--resources",
-            f"at_once={at_once}",
-        ]
+        command += ["--quiet", "rules", "progress", "host", "reason"]
+        command += ["--cores", "all", "--resources", f"at_once={at_once}"]
     # Our lock does what Snakemake's does, but ends with its holders: a crash leaves nothing to clear up.
     command += ["--nolock", "--rerun-incomplete"]
     # Snakemake's own choice starts a solver for each choice of jobs, and hangs for ever if it gets SIGTERM meanwhile; so it

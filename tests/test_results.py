@@ -349,7 +349,7 @@ TURNED = {
 @pytest.mark.parametrize("name", TURNED)
 def test_turned_numbers_turn_the_verdict_and_the_sentence(project, name):
     given, before, after = TURNED[name]
-    assert verdicts(**given)[name] != verdicts()[name], name
+    assert verdicts(**given)[name] != verdicts()[name]
     of_films = ("iou", "image", "lung", "alike", "intervals")
     scored = {run: values for run, values in given.items() if run not in of_films}
     changes = {"verdicts": verdicts(**given), "comparisons": compared(**given.get("intervals", {}))}

@@ -148,8 +148,7 @@ def test_killed_jobs_go_on_from_their_last_epoch_and_the_rest_follows(slurm, pro
 def test_five_seeds_of_four_experiments_are_one_command(project, tree):
     """What would be submitted; no cluster is asked for that."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", PROFILE]
-    command += ["--nolock", "--dry-run", "--quiet", "rules", "--config"]
-    command += [configured("five", str(tree))]
+    command += ["--nolock", "--dry-run", "--quiet", "rules", "--config", configured("five", str(tree))]
     environment = os.environ | {"PYTHONPATH": str(project), "PRESET": "five"}
     planned = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr
