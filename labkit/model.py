@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit.experiment import Experiment
@@ -35,6 +36,25 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.convolutions(x) + self.shortcut(x))
+
+
+class Enlarge(nn.ConvTranspose2d):
+    """A transposed 2x2 convolution with stride 2; (B, in, H, W) -> (B, out, 2H, 2W).
+
+    Computed as a 1x1 convolution: each pixel becomes a 2x2 square that overlaps no other. torch's own takes twice as long
+    to go backward on CPUs.
+    """
+
+    bias: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int):
+        super().__init__(channels_in, channels_out, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        kernels = self.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2 rows x 2 columns x out, in)
+        squares = F.conv2d(x, kernels[:, :, None, None], self.bias.repeat(4)).permute(0, 2, 3, 1)
+        squares = squares.unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H, 2, W, 2, out)
+        return squares.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class AttentionGate(nn.Module):
@@ -71,7 +91,7 @@ class ResidualUNet(nn.Module):
         upwards = widths[-2::-1]
         self.downs = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([channels_in, *widths[:-1]]))
         self.bottleneck = ResidualBlock(*widths[-2:])
-        self.enlarges = nn.ModuleList(nn.ConvTranspose2d(2 * width, width, 2, stride=2) for width in upwards)
+        self.enlarges = nn.ModuleList(Enlarge(2 * width, width) for width in upwards)
         self.ups = nn.ModuleList(ResidualBlock(2 * width, width) for width in upwards)
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Conv2d(base, 1, 1)

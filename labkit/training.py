@@ -155,7 +155,7 @@ class Trainee:
             self.average = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(experiment.ema))
         self.shared = parallel.wrapped(self.network)  # the same network, whose gradients are all processes'
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay
+            self.network.parameters(), lr=experiment.lr, weight_decay=experiment.weight_decay, fused=True
         )
         self.scheduler = scheduler_of(experiment, self.optimizer)
         self.history: list[dict] = []  # a row an epoch

@@ -7,6 +7,7 @@ from labkit.experiment import load
 from labkit.model import (
     CLOSED,
     AttentionGate,
+    Enlarge,
     Finder,
     MultiTaskUNet,
     ResidualBlock,
@@ -36,6 +37,16 @@ def test_multiplications_of_the_reference():
             layer.register_forward_hook(count)
     network(torch.zeros(1, 1, 64, 64))
     assert 16 * sum(counted) / 1e9 == pytest.approx(38.7, abs=0.05)
+
+
+def test_enlarging_is_a_transposed_convolution():
+    layer, x = Enlarge(6, 3).double(), torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
+    needed = [x, layer.weight, layer.bias]
+    ours, theirs = layer(x), nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride=2)
+    torch.testing.assert_close(ours, theirs)
+    upwards = torch.randn_like(theirs)
+    for mine, other in zip(torch.autograd.grad(ours, needed, upwards), torch.autograd.grad(theirs, needed, upwards)):
+        torch.testing.assert_close(mine, other)
 
 
 def test_shapes_and_range():
