@@ -58,8 +58,8 @@ def score_distributions(rows: pd.DataFrame) -> Figure:
     `rows` as scoring.score gives them, with a column `iou`; films without a true mask have none and do not show.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 2.3))
+    rows = rows.dropna(subset="iou").assign(area=100 * rows["truth"] / rows["pixels"])
     classes = {name: colour for name, colour in CLASS_COLOURS.items() if name in set(rows["class"])}
-    rows = rows.assign(area=100 * rows["truth"] / rows["pixels"])
     ends = lowest_tick(rows["iou"]), 1
     bins = np.linspace(*ends, 21)
     sns.histplot(rows, x="iou", bins=bins, hue="class", palette=classes, multiple="stack", ax=left)

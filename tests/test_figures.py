@@ -143,6 +143,12 @@ def test_an_axis_of_ious_begins_below_the_lowest(ious, begins):
     assert left.get_xlim() == right.get_ylim() == pytest.approx((begins, 1))
 
 
+def test_classes_of_which_no_film_is_scored_have_no_place_in_the_legend():
+    rows = pd.DataFrame({"class": ["COVID-19", "Normal"], "truth": [4, 0], "pixels": 64, "iou": [0.8, np.nan]})
+    left, _ = figures.score_distributions(rows).axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["COVID-19"]
+
+
 def test_iou_by_size():
     rows = pd.DataFrame({"truth": [10, 50], "pixels": 100, "iou": [0.4, 0.8]})
     thirds = [{"smallest": 0.1, "largest": 0.1, "mean": 0.4}, {"smallest": 0.5, "largest": 0.5, "mean": 0.8}]
