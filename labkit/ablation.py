@@ -63,7 +63,7 @@ def changes(base: Experiment, run: Experiment) -> list[str]:
     for knob, value in run:
         if knob not in ("preset", "name", "seed", *UNNAMED) and value != getattr(base, knob):
             told.append(knob if value is True else f"{knob} {value}")
-    return told + ["lungs true (an oracle)"] * (run.needs_lungs and not base.needs_lungs)
+    return told + ["lungs true (an oracle)"] * (run.needs_true_lungs and not base.needs_true_lungs)
 
 
 def _seen(runs: dict[str, dict[int, Experiment]]) -> list[str] | None:

@@ -15,7 +15,7 @@ CONTRAST, GAMMA = 0.3, 1.5  # largest change of contrast (share) and of gamma (f
 NOISE = 0.05  # largest standard deviation of the noise; films lie in [0, 1]
 
 
-def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, masks: Tensor, experiment: Experiment, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flip, rotate and brighten films at random; images (B, 1, H, W) in [0, 1] and masks (B, K, H, W), 0 or 1.
 
     Each film draws for itself: a left-right flip with probability `flip`; a rotation of up to `degrees` either way with
@@ -27,10 +27,10 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
     """
     count = len(images)
     flipped, rotated, brightened = (
-        torch.rand(count, generator=random) < p for p in (knobs.flip, knobs.rotate, knobs.brighten)
+        torch.rand(count, generator=random) < p for p in (experiment.flip, experiment.rotate, experiment.brighten)
     )
-    angles = (torch.rand(count, generator=random) * 2 - 1) * math.radians(knobs.degrees)
-    factors = 1 + (torch.rand(count, generator=random) * 2 - 1) * knobs.brightness
+    angles = (torch.rand(count, generator=random) * 2 - 1) * math.radians(experiment.degrees)
+    factors = 1 + (torch.rand(count, generator=random) * 2 - 1) * experiment.brightness
 
     device = images.device
     images, masks = images.clone(), masks.clone()
@@ -39,16 +39,16 @@ def augment(images: Tensor, masks: Tensor, knobs: Experiment, random: torch.Gene
     # Only the films drawn for it are rotated: the rest would pay for an angle of 0.
     chosen = rotated.nonzero()[:, 0].to(device)
     if len(chosen):
-        grid = _rotation(angles[rotated].to(device), images.shape[2:])
+        grid = _rotated_grid(angles[rotated].to(device), images.shape[2:])
         images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], grid)
     # A switch that is off draws no number: what is drawn behind it is then the same as before there was a switch.
-    if knobs.elastic:
-        _bend(images, masks, knobs.elastic, random)
-    if knobs.zoom:
-        _zoom(images, masks, knobs.zoom, random)
+    if experiment.elastic:
+        _bend(images, masks, experiment.elastic, random)
+    if experiment.zoom:
+        _zoom(images, masks, experiment.zoom, random)
     factors = torch.where(brightened, factors, 1.0).to(device)
     images = (images * factors[:, None, None, None]).clamp(0, 1)
-    return _other_intensity(images, knobs.intensity, random) if knobs.intensity else images, masks
+    return _other_intensity(images, experiment.intensity, random) if experiment.intensity else images, masks
 
 
 def _bend(images: Tensor, masks: Tensor, chance: float, random: torch.Generator) -> None:
@@ -58,7 +58,7 @@ def _bend(images: Tensor, masks: Tensor, chance: float, random: torch.Generator)
     if len(chosen):
         # A film's side is 2 in a grid, from -1 to 1.
         shift = F.interpolate(2 * BEND * knots, images.shape[2:], mode="bicubic", align_corners=True)
-        still = _rotation(torch.zeros(len(chosen), device=images.device), images.shape[2:])
+        still = _rotated_grid(torch.zeros(len(chosen), device=images.device), images.shape[2:])
         images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], still + shift.permute(0, 2, 3, 1))
 
 
@@ -69,7 +69,9 @@ def _zoom(images: Tensor, masks: Tensor, chance: float, random: torch.Generator)
     if len(chosen):
         # A place in the new film is read from the old one at 1 / factor of its distance from the centre.
         read, shift = ZOOM**-size, 2 * SHIFT * torch.stack(places, 1)
-        grid = read[:, None, None, None] * _rotation(torch.zeros_like(read), images.shape[2:]) + shift[:, None, None]
+        grid = (
+            read[:, None, None, None] * _rotated_grid(torch.zeros_like(read), images.shape[2:]) + shift[:, None, None]
+        )
         images[chosen], masks[chosen] = _sampled(images[chosen], masks[chosen], grid)
 
 
@@ -78,7 +80,7 @@ def _other_intensity(images: Tensor, chance: float, random: torch.Generator) -> 
     chosen = torch.rand(len(images), generator=random) < chance
     contrast, gamma, noise = torch.rand(3, len(images), 1, 1, 1, generator=random).to(images.device)
     changed = images.mean((1, 2, 3), keepdim=True).lerp(images, 1 + (contrast * 2 - 1) * CONTRAST).clamp(0, 1)
-    changed = changed**GAMMA ** (gamma * 2 - 1)
+    changed = changed ** (GAMMA ** (gamma * 2 - 1))
     changed = changed + noise * NOISE * torch.randn(images.shape, generator=random).to(images.device)
     return torch.where(chosen.to(images.device)[:, None, None, None], changed.clamp(0, 1), images)
 
@@ -91,7 +93,7 @@ def _sampled(images: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tenso
     )
 
 
-def _rotation(angles: Tensor, shape: torch.Size) -> Tensor:
+def _rotated_grid(angles: Tensor, shape: torch.Size) -> Tensor:
     """Sampling grid (B, H, W, 2) that turns square films by `angles` (B,), in radians."""
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     matrix = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)

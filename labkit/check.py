@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from labkit import audit, dataset, eda, eda_figures, store
+from labkit import audit, dataset, eda_figures, store
 from labkit.errors import LabkitError
 from labkit.files import build_folder, resolve, shown, written
 
@@ -34,7 +34,7 @@ class Checked:
         """What --json prints: `unusable`, and, where nothing is, films by split and class, warnings, and the audit."""
         if self.pack is None:
             return {"unusable": self.unusable}
-        counts = eda.counts(self.pack.samples).to_dict("index")
+        counts = dataset.counts(self.pack.samples).to_dict("index")
         return {"unusable": [], "films": counts, "warnings": self.pack.about["warnings"], "audit": self.summary}
 
 
@@ -91,7 +91,7 @@ def _lines(one: Checked) -> list[str]:
         return [f"{title}cannot be used", *listed, *([f"  and {more} more"] if more > 0 else [])]
     found, warnings = one.summary, one.pack.about["warnings"]
     lines = [f"{title}{found['films']:,} films, all can be used; the whole collection has {found['official']:,}"]
-    for split, row in eda.counts(one.pack.samples).iterrows():
+    for split, row in dataset.counts(one.pack.samples).iterrows():
         lines.append(f"  {str(split) + ':':6} " + ", ".join(f"{count} {name}" for name, count in row.items()))
     lines.append(
         f"  {found['pairs']} pairs show one picture twice, {found['exact']} pixel by pixel, {found['across']} across splits"

@@ -86,43 +86,18 @@ def is_phantom(root: Path) -> bool:
     return (root / PHANTOM_MARK).is_file()
 
 
+def counts(samples: pd.DataFrame) -> pd.DataFrame:
+    """Number of films by split and class; splits in their usual order, with totals."""
+    table = pd.crosstab(samples["split"], samples["class"], margins=True, margins_name="All")
+    return table.reindex([*SPLITS, "All"])
+
+
 def read_film(path: str | Path, notes: list[str] | None = None, sums: list[bytes] | None = None) -> np.ndarray:
     """A film as uint8 (H, W), 0 black to 255 white. Raises LabkitError unless it is a square PNG of 8-bit grey values.
 
     Grey values may be stored as colours (red = green = blue, nothing transparent): that is added to `notes`.
     The XXH3-128 of the file's bytes is added to `sums`: whoever needs it has no need to read the file once more.
     """
-    return _read(path, notes, sums)
-
-
-def read_mask(
-    path: str | Path,
-    film: np.ndarray,
-    control: bool = False,
-    notes: list[str] | None = None,
-    sums: list[bytes] | None = None,
-) -> np.ndarray:
-    """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` and `sums` as for read_film.
-
-    Raises LabkitError unless it fits the film and holds 0 and 255 only, and for a control film unless it is all black.
-    """
-    mask = _read(path, notes, sums)
-    if mask.shape != film.shape:
-        raise LabkitError(
-            f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same"
-        )
-    inside = mask == 255
-    if np.count_nonzero(mask) > np.count_nonzero(inside):
-        grey = int(mask[~inside & (mask > 0)][0])
-        raise LabkitError(f"{shown(path)}: a mask holds only black (0) and white (255), but this one holds {grey} too")
-    if control and inside.any():
-        raise LabkitError(
-            f"{shown(path)}: the mask of a control film must be black, but this one is not; is the class right?"
-        )
-    return inside.view(np.uint8)
-
-
-def _read(path: str | Path, notes: list[str] | None, sums: list[bytes] | None) -> np.ndarray:
     # Pillow rather than skimage.io: it tells format, mode and size from the header, before anything large is decoded.
     try:
         with open(path, "rb") as file:
@@ -141,6 +116,33 @@ def _read(path: str | Path, notes: list[str] | None, sums: list[bytes] | None) -
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "it does not begin like one" if isinstance(error, UnidentifiedImageError) else error
         raise LabkitError(f"{shown(path)}: cannot be read as a PNG ({reason}); replace or remove it") from None
+
+
+def read_mask(
+    path: str | Path,
+    film: np.ndarray,
+    control: bool = False,
+    notes: list[str] | None = None,
+    sums: list[bytes] | None = None,
+) -> np.ndarray:
+    """A mask as uint8 (H, W), 0 outside and 1 inside; `notes` and `sums` as for read_film.
+
+    Raises LabkitError unless it fits the film and holds 0 and 255 only, and for a control film unless it is all black.
+    """
+    mask = read_film(path, notes, sums)
+    if mask.shape != film.shape:
+        raise LabkitError(
+            f"{shown(path)}: is {_size(mask)} pixels, but its film is {_size(film)}; they must be the same"
+        )
+    inside = mask == 255
+    if np.count_nonzero(mask) > np.count_nonzero(inside):
+        grey = int(mask[~inside & (mask > 0)][0])
+        raise LabkitError(f"{shown(path)}: a mask holds only black (0) and white (255), but this one holds {grey} too")
+    if control and inside.any():
+        raise LabkitError(
+            f"{shown(path)}: the mask of a control film must be black, but this one is not; is the class right?"
+        )
+    return inside.view(np.uint8)
 
 
 def _grey(image: Image.Image, path: str | Path, notes: list[str] | None) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from skimage.measure import label, regionprops
 
-from labkit import audit, progress
+from labkit import audit, dataset, progress
 from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.store import Pack
@@ -49,13 +49,6 @@ def mean_masks(pack: Pack) -> dict[str, np.ndarray]:
     return means
 
 
-def counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Number of films by split and class; splits in their usual order, with totals."""
-    return pd.crosstab(table["split"], table["class"], margins=True, margins_name="All").reindex(
-        ["Train", "Val", "Test", "All"]
-    )
-
-
 def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict:
     """What the report says of a task's films, over all splits. Raises LabkitError where every mask, or lung mask, is black."""
     for kind, share in {"masks": table["image_share"], "lung masks": table["lung_share"].fillna(0)}.items():
@@ -64,7 +57,9 @@ def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict
                 f"data: all {kind} of the {table['task'].iloc[0]} task are black; are these the right folders?"
             )
     return {
-        "films": {split: {category: int(n) for category, n in row.items()} for split, row in counts(table).iterrows()},
+        "films": {
+            split: {category: int(n) for category, n in row.items()} for split, row in dataset.counts(table).iterrows()
+        },
         "image_share_mean": float(table["image_share"].mean()),
         "lung_share_median": float(table["lung_share"].median()),
         "regions_median": float(table["regions"].median()),

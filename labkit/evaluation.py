@@ -44,9 +44,11 @@ def evaluate(experiment: Experiment) -> dict:
         "environment": provenance.environment(experiment, device),
     }
     kept: dict = {}
+    scored = {}
     for split in ("val", "test"):
         numbers = pack.rows(split.capitalize(), controls=True)
         rows, bins = score_all(network, pack, numbers, experiment, device)
+        scored[split] = rows.set_index(numbers)
         with written(folder / f"{split}.csv") as temporary:
             rows.to_csv(temporary, index=False)
         kept |= {f"{split}_{region}": films for region, films in bins.items()}
@@ -59,8 +61,7 @@ def evaluate(experiment: Experiment) -> dict:
             )
     with written(folder / "calibration.npz") as temporary:
         np.savez_compressed(temporary, **kept)
-    # `rows` are now those of the test films, in the order of `numbers`.
-    film_iou = pd.Series(metrics.film_iou(rows).to_numpy(), index=numbers)
+    film_iou = metrics.film_iou(scored["test"])
     for name, shown in (("samples", shown_films(pack)), ("extremes", extreme_films(film_iou))):
         with written(folder / f"{name}.npz") as temporary:
             np.savez_compressed(
@@ -112,7 +113,7 @@ def summarise(rows: pd.DataFrame, bins: dict[str, np.ndarray]) -> dict:
 
 
 def shown_films(pack: Pack) -> np.ndarray:
-    """Rows of the test films that figures show: evenly spread from the smallest non-empty mask to the largest.
+    """Rows of the test films that figures show: evenly spread between the smallest non-empty mask and the largest.
 
     They depend on the films alone, never on a prediction, so that all experiments of a task show the same ones.
     """

@@ -142,17 +142,17 @@ class Experiment(Strict):
         return self
 
     @property
-    def needs_lungs(self) -> bool:
+    def needs_true_lungs(self) -> bool:
         """Whether the network is told where the lungs are: by the data set's own masks, which no other film comes with."""
         return self.lungs == "true" and (self.lung_input or self.lung_prior)
 
     @property
-    def learns_with_lungs(self) -> bool:
+    def trains_on_true_lungs(self) -> bool:
         """Whether training needs the films' true lung masks, as an input or as a target."""
-        return self.multitask or (self.lung_input and not self.finds_lungs)
+        return self.multitask or (self.lung_input and not self.uses_lung_run)
 
     @property
-    def finds_lungs(self) -> bool:
+    def uses_lung_run(self) -> bool:
         """Whether a lung run's network, kept beside its own, tells the network where the lungs are."""
         return self.lungs != "true"
 

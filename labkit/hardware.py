@@ -10,7 +10,10 @@ from labkit.experiment import Experiment
 
 
 def device_of(experiment: Experiment) -> torch.device:
-    """The device that an experiment asks for; sets the number of threads too. Raises LabkitError if there is no such GPU."""
+    """The device that an experiment asks for; sets threads, memory and what makes results repeat, too.
+
+    Raises LabkitError if there is no such GPU.
+    """
     available = torch.cuda.is_available()
     if experiment.device == "cuda" and not available:
         raise LabkitError("device: this machine has no CUDA GPU that torch can use; use 'auto' or 'cpu'")

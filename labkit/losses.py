@@ -3,8 +3,6 @@
 Everything is computed in float32, under autocast too: the sums over 256 x 256 pixels do not fit half precision.
 """
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +12,7 @@ from labkit.model import Heads
 EPSILON = 1.0  # pixels; the report's epsilon, for which it gives no value. It keeps the loss defined on empty films.
 LUNG_SHARE, FILM_SHARE = 0.5, 0.1  # of a multi-task network, beside the infection's 1: what the run is for leads
 GAMMA = 2.0  # of the focal loss: the value that its paper found best
-MISSED = 0.7  # the Tversky loss's weight of what is missed, found best by its paper; what is false weighs the rest
+BETA = 0.7  # the Tversky loss's weight of false negatives, found best by its paper; false positives weigh the rest
 
 
 def bce(logits: Tensor, truth: Tensor) -> Tensor:
@@ -53,14 +51,14 @@ def focal(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def tversky(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - (|P and G| + e) / (|P and G| + (1 - MISSED) |P without G| + MISSED |G without P| + e), soft sets as in soft_iou.
+    """1 - (TP + e) / (TP + (1 - BETA) FP + BETA FN + e), soft sets as in soft_iou: TP = |P and G|.
 
     Prefers a mask that is too large to one that is too small (Salehi et al., MLMI 2017).
     """
     probability, truth = logits.float().sigmoid().flatten(1), truth.float().flatten(1)
-    found = (probability * truth).sum(1)
-    false, missed = probability.sum(1) - found, truth.sum(1) - found
-    return 1 - (found + EPSILON) / (found + (1 - MISSED) * false + MISSED * missed + EPSILON)
+    tp = (probability * truth).sum(1)
+    fp, fn = probability.sum(1) - tp, truth.sum(1) - tp
+    return 1 - (tp + EPSILON) / (tp + (1 - BETA) * fp + BETA * fn + EPSILON)
 
 
 def bce_iou(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
@@ -73,15 +71,9 @@ def bce_dice(logits: Tensor, truth: Tensor, alpha: float = 0.5) -> Tensor:
     return alpha * bce(logits, truth) + (1 - alpha) * soft_dice(logits, truth)
 
 
-# Each by its name in experiment.LOSSES, from logits, truth and alpha, the weight of BCE in a sum.
-FUNCTIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "bce": lambda logits, truth, alpha: bce(logits, truth),
-    "bce_iou": bce_iou,
-    "dice": lambda logits, truth, alpha: soft_dice(logits, truth),
-    "bce_dice": bce_dice,
-    "focal": lambda logits, truth, alpha: focal(logits, truth),
-    "tversky": lambda logits, truth, alpha: tversky(logits, truth),
-}
+# Each by its name in experiment.LOSSES; those of SUMS take alpha, the weight of BCE, too.
+SINGLE = {"bce": bce, "dice": soft_dice, "focal": focal, "tversky": tversky}
+SUMS = {"bce_iou": bce_iou, "bce_dice": bce_dice}
 
 
 def other_heads(found: Heads, truth: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
@@ -96,4 +88,4 @@ def other_heads(found: Heads, truth: Tensor, lungs: Tensor, experiment: Experime
 
 def film_losses(name: str, alpha: float, logits: Tensor, truth: Tensor) -> Tensor:
     """The loss of that name, one of experiment.LOSSES, for each film; (B, 1, H, W) -> (B,)."""
-    return FUNCTIONS[name](logits, truth, alpha)
+    return SUMS[name](logits, truth, alpha) if name in SUMS else SINGLE[name](logits, truth)

@@ -119,7 +119,8 @@ def pooled(rows: pd.DataFrame, weights: np.ndarray | None = None) -> tuple[float
     return (intersection / union, 2 * intersection / (union + intersection)) if union else (math.nan, math.nan)
 
 
-def per_image(rows, weights=None):
+def per_image(rows: pd.DataFrame, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """IoU and Dice, the means over films with a non-empty truth, in [0, 1]; NaN where there is none."""
     return mean(film_iou(rows), weights), mean(film_dice(rows), weights)
 
 

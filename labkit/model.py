@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from labkit.experiment import Experiment
 
-CLOSED = -20.0  # the logit of pixels that are ruled out: a probability of 2e-9, whose BCE is finite
+BACKGROUND_LOGIT = -20.0  # the logit of pixels that are ruled out: a probability of 2e-9, whose BCE is finite
 
 
 class ResidualBlock(nn.Module):
@@ -38,8 +38,8 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.convolutions(x) + self.shortcut(x))
 
 
-class Enlarge(nn.ConvTranspose2d):
-    """A transposed 2x2 convolution with stride 2; (B, in, H, W) -> (B, out, 2H, 2W).
+class UpConvolution(nn.ConvTranspose2d):
+    """A 2x2 up-convolution, transposed with stride 2; (B, in, H, W) -> (B, out, 2H, 2W).
 
     Computed as a 1x1 convolution: each pixel becomes a 2x2 square that overlaps no other. torch's own takes twice as long
     to go backward on CPUs.
@@ -91,7 +91,7 @@ class ResidualUNet(nn.Module):
         upwards = widths[-2::-1]
         self.downs = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise([channels_in, *widths[:-1]]))
         self.bottleneck = ResidualBlock(*widths[-2:])
-        self.enlarges = nn.ModuleList(Enlarge(2 * width, width) for width in upwards)
+        self.up_convolutions = nn.ModuleList(UpConvolution(2 * width, width) for width in upwards)
         self.ups = nn.ModuleList(ResidualBlock(2 * width, width) for width in upwards)
         self.pool = nn.MaxPool2d(2)
         self.head = nn.Conv2d(base, 1, 1)
@@ -109,8 +109,8 @@ class ResidualUNet(nn.Module):
             skips.append(down(x))
             x = self.pool(skips[-1])
         x = deepest = self.bottleneck(x)
-        for enlarge, gate, up in zip(self.enlarges, self.gates, self.ups):
-            coarser = enlarge(x)
+        for up_convolution, gate, up in zip(self.up_convolutions, self.gates, self.ups):
+            coarser = up_convolution(x)
             x = up(torch.cat([coarser, gate(skips.pop(), coarser)], dim=1))
         return x, deepest
 
@@ -127,7 +127,7 @@ class MultiTaskUNet(ResidualUNet):
     """Three heads on one body: what finds lungs may help to find infections (Caruana, Machine Learning 28, 1997).
 
     Films -> Heads in training, and the infection's logits alone, as of a ResidualUNet, afterwards. With `gate`, those of
-    films that the third head calls not infected are CLOSED all over.
+    films that the third head calls not infected are BACKGROUND_LOGIT all over.
     """
 
     def __init__(self, base: int, levels: int, attention: bool, channels_in: int, gate: bool = False):
@@ -143,7 +143,7 @@ class MultiTaskUNet(ResidualUNet):
             return heads
         if not self.gate:
             return heads.infection
-        return heads.infection.masked_fill(heads.film[:, :, None, None] < 0, CLOSED)
+        return heads.infection.masked_fill(heads.film[:, :, None, None] < 0, BACKGROUND_LOGIT)
 
 
 class Finder(ResidualUNet):
@@ -168,7 +168,7 @@ def network_of(experiment: Experiment) -> ResidualUNet:
         network: ResidualUNet = MultiTaskUNet(*form, channels_in, experiment.film_gate)
     else:
         network = ResidualUNet(*form, channels_in)
-    if experiment.finds_lungs:
+    if experiment.uses_lung_run:
         network.finder = Finder(*form)
     return network
 

@@ -47,7 +47,7 @@ def of_first(value: Any) -> Any:
 
 def check(films: int, batch: int, processes: int) -> None:
     """Raise LabkitError if the smallest batch of an epoch of `films` has fewer films than there are processes."""
-    smallest = min(films, batch, films % batch or batch)
+    smallest = films % batch or batch
     if smallest < processes:
         raise LabkitError(
             f"batch: {films} films in batches of {batch} leave one of {smallest}, which is too few for {processes} "

@@ -83,7 +83,7 @@ def lung_run_for(run: Run) -> Run | None:
 
 def refuse_oracle(run: Run) -> None:
     """Raise LabkitError for a run that needs a film's true lung mask: films of one's own have none."""
-    if run.experiment.needs_lungs:
+    if run.experiment.needs_true_lungs:
         raise LabkitError(
             f"{run.name}: was told the true lungs (lung_input or lung_prior), which no other film comes with; "
             "take another run"

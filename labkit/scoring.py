@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labkit import losses, metrics, progress
 from labkit.experiment import Experiment
 from labkit.hardware import autocast
-from labkit.model import CLOSED
+from labkit.model import BACKGROUND_LOGIT
 from labkit.store import Pack
 
 
@@ -36,7 +36,7 @@ def predictions(
     """What the network says of the pack's `rows`, a batch at a time: row numbers (B,), logits and masks (B, 1, H, W)."""
     network.eval()
     size = experiment.batch
-    found = batches(pack, rows, size, device, experiment.needs_lungs)
+    found = batches(pack, rows, size, device, experiment.needs_true_lungs)
     found = progress.track(found, math.ceil(len(rows) / size), f"{experiment.label}, scoring {len(rows):,} films")
     for start, (images, masks) in zip(range(0, len(rows), size), found):
         with autocast(experiment, device):
@@ -47,14 +47,14 @@ def predictions(
 def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
     """The network's logits (B, 1, H, W) of images of that shape, whose lung masks are `lungs`.
 
-    Unless the experiment needs_lungs, these may be (B, 0, H, W). With `tta`, the mean over that many views of a film: itself,
-    its mirror image, and the two moved by a pixel. Whatever judges a network goes through here, validation during
-    training too: the best epoch is chosen by what is then scored.
+    Unless the experiment needs_true_lungs, these may be (B, 0, H, W). With `tta`, the mean over that many views of a film:
+    itself, its mirror image, and the two moved by a pixel. Whatever judges a network goes through here, validation
+    during training too: the best epoch is chosen by what is then scored.
     """
     lungs = lungs_of(network, images, lungs, experiment)
-    films = films_of(images, lungs, experiment)
+    films = network_input(images, lungs, experiment)
     logits = torch.stack([_of_view(network, films, view) for view in range(experiment.tta)]).mean(0)
-    return logits.masked_fill(lungs == 0, CLOSED) if experiment.lung_prior else logits
+    return logits.masked_fill(lungs == 0, BACKGROUND_LOGIT) if experiment.lung_prior else logits
 
 
 def _of_view(network: nn.Module, films: Tensor, view: int) -> Tensor:
@@ -71,19 +71,18 @@ def _of_view(network: nn.Module, films: Tensor, view: int) -> Tensor:
 
 def lungs_of(network: nn.Module, images: Tensor, true: Tensor, experiment: Experiment) -> Tensor:
     """The lung masks by which `lung_input` and `lung_prior` go: the `true` ones, or those that the lung run finds."""
-    if not experiment.finds_lungs:
+    if not experiment.uses_lung_run:
         return true
     with torch.no_grad():
         return (network.get_submodule("finder")(images.to(memory_format=torch.channels_last)) > 0).to(images.dtype)
 
 
-def films_of(images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
+def network_input(images: Tensor, lungs: Tensor, experiment: Experiment) -> Tensor:
     """What the network is given: images (B, 1, H, W), behind them the lungs where the experiment says so."""
     films = torch.cat([images, lungs], dim=1) if experiment.lung_input else images
     return films.to(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
 def score(
     network: nn.Module, pack: Pack, rows: np.ndarray, experiment: Experiment, device: torch.device
 ) -> pd.DataFrame:
@@ -113,7 +112,7 @@ def probabilities(
 ) -> np.ndarray:
     """Films uint8 (B, H, W) -> probabilities float32 (B, H, W) in [0, 1].
 
-    `lungs`: their lung masks, uint8 (B, H, W), 0 and 1; None will do unless the experiment needs_lungs.
+    `lungs`: their lung masks, uint8 (B, H, W), 0 and 1; None will do unless the experiment needs_true_lungs.
     """
     network.eval()
     films = torch.from_numpy(images).to(device)[:, None].float() / 255

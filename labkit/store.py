@@ -51,8 +51,7 @@ class Pack:
 
     def _repr_html_(self) -> str:
         """For notebooks: films by split and class."""
-        counts = pd.crosstab(self.samples["split"], self.samples["class"], margins=True, margins_name="All")
-        return f"<p>{html.escape(self._described())}</p>{counts.reindex([*dataset.SPLITS, 'All']).to_html()}"
+        return f"<p>{html.escape(self._described())}</p>{dataset.counts(self.samples).to_html()}"
 
     def _described(self) -> str:
         (count, height, width), task = self.images.shape, self.samples["task"].iat[0]

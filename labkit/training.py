@@ -19,7 +19,7 @@ from labkit.files import checksum, intact, lock, read_json, shown, write_json, w
 from labkit.hardware import autocast, device_of
 from labkit.model import ResidualUNet, network_of
 from labkit.schedule import scheduler_of
-from labkit.scoring import batches, films_of, lungs_of, score
+from labkit.scoring import batches, lungs_of, network_input, score
 from labkit.store import Pack
 
 HISTORY = ["epoch", "train_loss", "val_loss", "mae", "iou", "lr", "seconds"]
@@ -90,25 +90,29 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
         raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
     films = f"{len(train_rows)} films to train on, {len(val_rows)} to validate with"
     print(f"{experiment.preset}/{experiment.label}: {films}", flush=True)
+    kept = len(history)
     try:
         while not parallel.of_first(finished(experiment, history)):
             epoch = len(history) + 1
             start, lr = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
             train_loss = train_epoch(state, pack, train_rows, epoch)
             rows = score(state.judged, pack, val_rows, experiment, device)
-            values = [train_loss, float(rows["loss"].mean()), metrics.mae(rows), metrics.iou(rows), lr]
-            if not np.isfinite(values).all():
-                raise LabkitError(_not_finite(experiment, epoch, values, rows))
-            state.scheduler.step(parallel.of_first(values[1]))
-            history.append(dict(zip(HISTORY, [epoch, *values, round(time.perf_counter() - start, 3)])))
+            row = {"epoch": epoch, "train_loss": train_loss, "val_loss": float(rows["loss"].mean())}
+            row |= {"mae": metrics.mae(rows), "iou": metrics.iou(rows), "lr": lr}
+            if not np.isfinite(list(row.values())).all():
+                raise LabkitError(_not_finite(experiment, row, rows))
+            state.scheduler.step(parallel.of_first(row["val_loss"]))
+            history.append(row | {"seconds": round(time.perf_counter() - start, 3)})
             if best_epoch(history) == epoch:
                 state.best = {name: value.clone() for name, value in state.judged.state_dict().items()}
             checkpoint.save(folder / "last.pt", state.saved(identity), keep=folder / "previous.pt")
+            kept = epoch
             _write_history(folder, history)
             print(_line(history, experiment), flush=True)
     except KeyboardInterrupt:
-        kept = f"{len(history)} of {experiment.epochs} epochs are kept in {shown(folder)}"
-        raise LabkitError(f"interrupted: {kept}; run the same again to go on") from None
+        raise LabkitError(
+            f"interrupted: {kept} of {experiment.epochs} epochs are kept in {shown(folder)}; run the same again to go on"
+        ) from None
     _write_history(folder, history)
     checkpoint.save(folder / "best.pt", {"network": state.best, "epoch": best_epoch(history)})
     sums = {name: checksum(folder / name) for name in ("history.csv", "best.pt")}
@@ -176,16 +180,17 @@ class Trainee:
         mine = parallel.share()
         images, truth, lungs = images[mine], masks[mine, :1], masks[mine, 1:]
         with autocast(experiment, self.device):
-            known = lungs_of(self.network, images, lungs, experiment)
-            found = self.shared(films_of(images, known, experiment))
-        logits = found.infection if experiment.multitask else found
+            # A prior is for the trained network: while it learns, the lungs are found for an input alone.
+            given = lungs_of(self.network, images, lungs, experiment) if experiment.lung_input else lungs
+            outputs = self.shared(network_input(images, given, experiment))
+        logits = outputs.infection if experiment.multitask else outputs
         film_losses = losses.film_losses(experiment.loss, experiment.alpha, logits, truth)
-        learnt = film_losses
+        minimised = film_losses
         if experiment.multitask:
-            learnt = film_losses + losses.other_heads(found, truth, lungs, experiment)
+            minimised = film_losses + losses.other_heads(outputs, truth, lungs, experiment)
         self.optimizer.zero_grad()
         # Shares may differ by a film: weighted by their size, the mean over processes is that over the batch's films.
-        (learnt.mean() * (len(learnt) * parallel.processes() / films_in_all)).backward()
+        (minimised.mean() * (len(minimised) * parallel.processes() / films_in_all)).backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.experiment.clip)
         self.optimizer.step()
         if self.average:
@@ -232,7 +237,7 @@ def train_epoch(state: Trainee, pack: Pack, rows: np.ndarray, epoch: int) -> flo
     order = rows[torch.randperm(len(rows), generator=random).numpy()]
     state.network.train()
     film_losses, norms = [], []
-    taken = batches(pack, order, experiment.batch, device, experiment.learns_with_lungs)
+    taken = batches(pack, order, experiment.batch, device, experiment.trains_on_true_lungs)
     steps = math.ceil(len(order) / experiment.batch)
     for images, masks in progress.track(taken, steps, f"{experiment.label} epoch {epoch}, training"):
         loss, norm = state.step(*augment(images, masks, experiment, random))
@@ -265,9 +270,9 @@ def _line(history: list[dict], experiment: Experiment) -> str:
     )
 
 
-def _not_finite(experiment: Experiment, epoch: int, values: list[float], rows: pd.DataFrame) -> str:
+def _not_finite(experiment: Experiment, row: dict, rows: pd.DataFrame) -> str:
     if not (rows["truth"] > 0).any():
         return "data: no validation film has a non-empty mask, so there is no IoU to choose the best epoch by"
-    names = ", ".join(name for name, value in zip(HISTORY[1:], values) if not np.isfinite(value))
-    kept = f"{epoch - 1} epochs are kept in {shown(experiment.folder)}"
-    return f"{experiment.name}: {names} is no finite number in epoch {epoch}; {kept}; try a lower lr"
+    names = ", ".join(name for name, value in row.items() if not np.isfinite(value))
+    kept = f"{row['epoch'] - 1} epochs are kept in {shown(experiment.folder)}"
+    return f"{experiment.name}: {names} is no finite number in epoch {row['epoch']}; {kept}; try a lower lr"

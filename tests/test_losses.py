@@ -26,7 +26,7 @@ def random_films(count=5, side=24):
 
 
 def test_every_loss_can_be_asked_for_and_drawn():
-    assert list(losses.FUNCTIONS) == list(LOSSES) == list(style.LOSS_COLOURS)
+    assert {*losses.SINGLE, *losses.SUMS} == set(LOSSES) and list(LOSSES) == list(style.LOSS_COLOURS)
     assert len(set(style.LOSS_COLOURS.values())) == len(LOSSES)
     for name in LOSSES:
         assert load("smoke", "lung-bce", loss=name).loss == name
@@ -142,7 +142,7 @@ def test_focal_and_tversky_equal_monai():
     theirs = FocalLoss(gamma=losses.GAMMA, reduction="none")(logits, truth).flatten(1).mean(1)
     torch.testing.assert_close(losses.focal(logits, truth), theirs)
     smooth = {"smooth_nr": losses.EPSILON, "smooth_dr": losses.EPSILON}
-    theirs = TverskyLoss(sigmoid=True, alpha=1 - losses.MISSED, beta=losses.MISSED, reduction="none", **smooth)
+    theirs = TverskyLoss(sigmoid=True, alpha=1 - losses.BETA, beta=losses.BETA, reduction="none", **smooth)
     torch.testing.assert_close(losses.tversky(logits, truth), theirs(logits, truth).flatten())
 
 

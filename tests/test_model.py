@@ -5,13 +5,13 @@ from torch import nn
 from labkit.errors import LabkitError
 from labkit.experiment import load
 from labkit.model import (
-    CLOSED,
+    BACKGROUND_LOGIT,
     AttentionGate,
-    Enlarge,
     Finder,
     MultiTaskUNet,
     ResidualBlock,
     ResidualUNet,
+    UpConvolution,
     network_of,
     parameter_count,
 )
@@ -39,8 +39,8 @@ def test_multiplications_of_the_reference():
     assert 16 * sum(counted) / 1e9 == pytest.approx(38.7, abs=0.05)
 
 
-def test_enlarging_is_a_transposed_convolution():
-    layer, x = Enlarge(6, 3).double(), torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
+def test_up_convolution_is_a_transposed_convolution():
+    layer, x = UpConvolution(6, 3).double(), torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
     needed = [x, layer.weight, layer.bias]
     ours, theirs = layer(x), nn.functional.conv_transpose2d(x, layer.weight, layer.bias, stride=2)
     torch.testing.assert_close(ours, theirs)
@@ -74,8 +74,8 @@ def test_skips_reach_the_output():
     """With the deeper levels silenced, the output still depends on the film: through the first skip alone."""
     torch.manual_seed(0)
     network = ResidualUNet(16).eval()
-    nn.init.zeros_(network.enlarges[-1].weight)
-    nn.init.zeros_(network.enlarges[-1].bias)
+    nn.init.zeros_(network.up_convolutions[-1].weight)
+    nn.init.zeros_(network.up_convolutions[-1].bias)
     assert not torch.equal(network(torch.rand(1, 1, 16, 16)), network(torch.rand(1, 1, 16, 16)))
 
 
@@ -97,7 +97,7 @@ def test_closed_gate_blocks_its_skip():
     """With the coarser features silenced, a film reaches the output through the first skip, and through an open gate only."""
     torch.manual_seed(0)
     network, films = ResidualUNet(16, attention=True).eval(), torch.rand(2, 1, 16, 16)
-    nn.init.zeros_(network.enlarges[-1].weight)
+    nn.init.zeros_(network.up_convolutions[-1].weight)
     nn.init.zeros_(network.gates[-1].weight.weight)
     for bias, blocked in ((-200.0, True), (200.0, False)):
         nn.init.constant_(network.gates[-1].weight.bias, bias)
@@ -142,8 +142,8 @@ def test_film_gate_empties_the_films_it_calls_not_infected():
         found = network(films)
     network.gate = False
     ungated, closed = network(films), int(said.argmin())
-    assert (found[closed] == CLOSED).all() and torch.equal(found[1 - closed], ungated[1 - closed])
-    assert not (ungated[closed] == CLOSED).any()
+    assert (found[closed] == BACKGROUND_LOGIT).all() and torch.equal(found[1 - closed], ungated[1 - closed])
+    assert not (ungated[closed] == BACKGROUND_LOGIT).any()
 
 
 def test_more_heads_leave_the_other_initial_weights_as_they_are():

@@ -10,7 +10,7 @@ from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
 from labkit.model import parameter_count
-from labkit.scoring import films_of, probabilities
+from labkit.scoring import network_input, probabilities
 from labkit.training import fit, load_best
 
 
@@ -115,7 +115,7 @@ def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     fit(lung)
     seen, device = [], device_of(run)
     finder = load_best(lung, device).eval()
-    monkeypatch.setattr(training, "films_of", lambda *given: seen.append(films_of(*given)) or seen[-1])
+    monkeypatch.setattr(training, "network_input", lambda *given: seen.append(network_input(*given)) or seen[-1])
     summary, network = evaluate(run), load_best(run, device)
     with torch.inference_mode():
         assert torch.equal(seen[0][:, 1:], (finder(seen[0][:, :1]) > 0).float()) and seen[0][:, 1:].any()
@@ -127,6 +127,14 @@ def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     assert (alone == told).all() and (alone[~inside] < 1e-8).all() and (alone[inside] > 1e-8).all()
     checked = export.export(runs.Run(run.folder), run.folder)
     assert checked["largest_difference"] < 1e-4
+
+
+def test_lungs_are_not_looked_for_while_a_network_with_a_prior_learns(smoke, monkeypatch):
+    fit(smoke(epochs=1))
+    run = smoke("infection-bce", lung_prior=True, lungs="lung-bce_iou,epochs=1")
+    monkeypatch.setattr(training, "lungs_of", None)
+    state = training.Trainee(run, device_of(run))
+    state.step(torch.rand(2, 1, run.size, run.size), torch.ones(2, 1, run.size, run.size))
 
 
 def test_what_finds_the_lungs_must_be_a_lung_run(smoke):

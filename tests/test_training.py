@@ -97,6 +97,15 @@ def test_interrupted_run_goes_on_bit_for_bit(smoke, monkeypatch):
     assert pd.read_csv(broken.folder / "history.csv")["lr"].tolist() == [0.1, 0.1, 0.1, 0.05, 0.05]
 
 
+def test_an_epoch_is_kept_once_it_is_saved(smoke, monkeypatch):
+    def interrupted(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.checkpoint, "save", interrupted)
+    with pytest.raises(LabkitError, match="interrupted: 0 of 1 epochs are kept"):
+        fit(smoke(epochs=1))
+
+
 SWITCHES = {
     "attention": True,
     "elastic": 0.5,
