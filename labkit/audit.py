@@ -72,18 +72,21 @@ def duplicates(pack: Pack) -> pd.DataFrame:
 
 
 def leaked(pack: Pack, pairs: pd.DataFrame) -> list[str]:
-    """Test films that also stand in another split, as "class/name"; `pairs` as `duplicates` gives them."""
+    """Test films that also stand in another split, as "class/name"; `pairs` as `duplicates` gives them.
+
+    Control films are left out, for nobody is scored on them.
+    """
     films = pack.samples.loc[
         sorted({row for pair in pairs.loc[pairs["across"], ["first", "second"]].to_numpy() for row in pair})
     ]
-    films = films[films["split"] == "Test"]
+    films = films[(films["split"] == "Test") & ~films["control"]]
     return list(films["class"] + "/" + films["name"])
 
 
 def shared(pack: Pack, other: Pack) -> list[str]:
     """Test films of a pack that stand among the training and validation films of `other`, as "class/name".
 
-    Control films are left out, for nobody is scored on them. Compared as in `duplicates`. A network that starts from one of
+    Control films are left out here too. Compared as in `duplicates`. A network that starts from one of
     the other task's has seen the films, not their masks.
     """
     tested, learnt = pack.rows("Test"), np.flatnonzero(other.samples["split"] != "Test")

@@ -57,11 +57,15 @@ def _empty_scored(score_if_both_empty: float, score_otherwise: float):
 
 # Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
 HEADLINE = "per-image mean, empty truths left out"
-CONVENTIONS = {
-    HEADLINE: metrics.per_image,
+# Rules for empty truths change nothing where no truth is empty.
+FOR_EMPTY_TRUTHS = {
     "per-image mean, empty truths 0": _empty_scored(0.0, 0.0),
     "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
     "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),
+}
+CONVENTIONS = {
+    HEADLINE: metrics.per_image,
+    **FOR_EMPTY_TRUTHS,
     "pooled pixels": metrics.pooled,
     f"mean over batches of {BATCH}, films in order": _batch_mean(in_order),
     f"mean over batches of {BATCH}, shuffled": _batch_mean(shuffled),
@@ -86,10 +90,11 @@ def compare(trained: dict[str, pd.DataFrame], reported: dict) -> dict:
     """All conventions side by side for one split.
 
     `trained`: rows of metrics.count with columns `loss` and `control`, for each way of training; `reported`: iou, mae and
-    val_loss. Returns `rows`, each with trained, films ("COVID-19 films" or "all films"), convention, iou, dice, mae, loss
-    and distance, the mean of |ours - reported| / reported over IoU, MAE and loss; `nearest`, the row with the smallest
-    distance; and `near`, whether that is under NEAR. MAE and loss are means over all the films named, with
-    the same weights: they are defined for every film, also where a convention leaves some out of IoU and Dice.
+    val_loss. Returns `rows`, each with trained, films ("COVID-19 films" or "all films"), convention, iou, dice, mae,
+    val_loss and distance, the mean of |ours - reported| / reported over IoU, MAE and loss; `nearest`, the row with the
+    smallest distance; `near`, whether that is under NEAR; `near_distance`, which is NEAR; and `reported` again. MAE and loss
+    are means over all the films named, with the same weights: they are defined for every film, also where a convention leaves
+    some out of IoU and Dice.
     """
     found = []
     for name, rows in trained.items():
@@ -99,9 +104,7 @@ def compare(trained: dict[str, pd.DataFrame], reported: dict) -> dict:
             weights = weights_of(chosen)
             mae, loss = (np.average(values, weights=weights) for values in (metrics.film_mae(chosen), chosen["loss"]))
             for convention, score in CONVENTIONS.items():
-                # Rules for empty truths change nothing where no truth is empty.
-                by_rule = "empty truths" in convention and convention != HEADLINE
-                if by_rule and (chosen["truth"] > 0).all():
+                if convention in FOR_EMPTY_TRUTHS and (chosen["truth"] > 0).all():
                     continue
                 iou, dice = score(chosen, weights)
                 ours = {"iou": iou, "mae": float(mae), "val_loss": float(loss)}

@@ -106,7 +106,7 @@ def mask_shape(table: pd.DataFrame) -> Figure:
     }
     for panel, (column, name) in zip(panels, axes.items()):
         bins = np.arange(0.5, 10.5) if column == "regions" else np.linspace(0, 1, 26)
-        shown = table.assign(**{column: table[column].clip(upper=9.9 if column == "regions" else 1)})
+        shown = table.assign(**{column: table[column].clip(upper=9 if column == "regions" else 1)})
         sns.histplot(
             shown, x=column, hue="task", palette=TASK_COLOURS, bins=bins, stat="percent", common_norm=False,
             element="step", ax=panel, legend=panel is panels[0],

@@ -235,7 +235,7 @@ class Preset(Strict):
         for name in self.experiments:
             if not re.fullmatch(RUN_NAME, name):
                 raise ValueError(
-                    f"{name!r}: an experiment's name must begin with a letter or digit and go on with these or _ , = . + -"
+                    f"{name!r}: an experiment's name must begin with a letter or digit and go on with these or _ , = . + - ( )"
                 )
             seeds = self.seeds_of(name)
             if not isinstance(seeds, list):

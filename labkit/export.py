@@ -166,9 +166,11 @@ padded with black to a square and shrunk by the mean first. {parameters} paramet
 Trained on {origin}. {val_films} other films chose the epoch, and {test_films} more test it; {twice}.
 Fingerprint of the films: {fingerprint}.
 
-## Scores on {scored} test films
+## Scores on test films
 
-| score, mean over films | value |
+IoU and Dice are means over the {scored} whose true mask is not empty, the others over all {test_films}.
+
+| score | value |
 |---|---|
 {scores}
 

@@ -56,22 +56,15 @@ def collect(experiments: list[Experiment]) -> dict:
     """
     preset = experiments[0].preset
     chosen = reference_runs(experiments)
-    for run in experiments:  # in their order: what a run starts from stands above it
-        evaluate(run)
-    runs = {name: _run(experiment) for name, experiment in chosen.items()}
-    films = _eda(list(chosen.values()), runs)
-    test_scores = {}
+    # In their order: what a run starts from stands above it.
+    summaries = {run.folder: evaluate(run) for run in experiments}
+    films = _eda(list(chosen.values()), summaries)
+    scores = {name: film_scores(experiment) for name, experiment in chosen.items()}
+    runs = {}
     for name, experiment in chosen.items():
-        rows, bins = metrics.rows_of(experiment.folder, "test"), calibration_bins(experiment, "test")
-        known = (rows["class"] + "/" + rows["name"]).isin(films[runs[name]["task"]]["audit"]["leaked"])
-        others = evaluation.summarise(rows[~known], {region: counts[~known] for region, counts in bins.items()})
-        runs[name] |= {"leaked": int(known.sum()), "test_without_leaked": others}
-        runs[name] |= {"by_size": by_size(rows), "size_rank": size_rank(rows)}
-        runs[name]["threshold"] = other_threshold(experiment, runs[name])
-        some = rows["truth"] > 0
-        scores = film_scores(rows).assign(excess=pd.Series(calibration.excess(bins["image"]), rows.index).where(some))
-        test_scores[name] = scores.set_index([rows["class"], rows["name"]])
-    compared = comparisons(test_scores)
+        leaked = films[experiment.task]["audit"]["leaked"]
+        runs[name] = _run(experiment, summaries[experiment.folder], scores[name], leaked)
+    compared = comparisons(scores)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,
@@ -87,7 +80,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "experiments": [{"name": run.name, "seed": run.seed} for run in experiments],
         "runs": runs,
         "comparisons": compared,
-        "spread": spread(experiments),
+        "spread": spread(experiments, summaries),
         "consistency": consistency(runs),
         "conventions": _conventions(experiments, chosen),
         "ablation": ablation.compare(experiments),
@@ -100,10 +93,14 @@ def collect(experiments: list[Experiment]) -> dict:
     }
 
 
-def film_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """The scores of single films: those of metrics.film_scores and of boundary.distances."""
-    some = rows["truth"] > 0
-    return metrics.film_scores(rows).join(rows[list(boundary.COLUMNS)].where(some))
+def film_scores(experiment: Experiment) -> pd.DataFrame:
+    """The scores of a run's test films, control films left out, by class and name.
+
+    Those of metrics.film_scores, boundary.distances, and calibration.excess over all pixels; NaN where not defined.
+    """
+    rows, bins = metrics.rows_of(experiment.folder, "test"), calibration_bins(experiment, "test")
+    others = rows[list(boundary.COLUMNS)].assign(excess=calibration.excess(bins["image"])).where(rows["truth"] > 0)
+    return metrics.film_scores(rows).join(others).set_index([rows["class"], rows["name"]])
 
 
 def other_threshold(experiment: Experiment, scores: dict) -> dict[str, float]:
@@ -140,8 +137,10 @@ def size_rank(rows: pd.DataFrame) -> dict[str, float | None]:
     return {"rho": None, "p": None} if np.isnan(rho) else {"rho": float(rho), "p": float(p)}
 
 
-def spread(experiments: list[Experiment]) -> dict | None:
+def spread(experiments: list[Experiment], summaries: dict[Path, dict]) -> dict | None:
     """Test IoU and MAE over trainings that differ in their seed alone; None where there is one seed.
+
+    `summaries`: what evaluate() gave for each run, by its folder.
 
     For each of the reference's runs, and for the gain of BCE+IoU over BCE with the same seed, by task: `mean`, `deviation`
     (standard, n - 1), `low`, `high` (smallest and largest) over the seeds. For a gain also `one_sign`: whether it is above 0
@@ -152,7 +151,7 @@ def spread(experiments: list[Experiment]) -> dict | None:
     seeds = [seed for seed in dict.fromkeys(run.seed for run in ours) if all(seed in each for each in seeds_of)]
     if len(seeds) < 2:
         return None
-    scored = {(run.name, run.seed): evaluate(run)["test"] for run in ours if run.seed in seeds}
+    scored = {(run.name, run.seed): summaries[run.folder]["test"] for run in ours if run.seed in seeds}
 
     def over_seeds(values: list[float]) -> dict:
         mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
@@ -413,26 +412,31 @@ def write(results: dict) -> Path:
     return folder
 
 
-def _run(experiment: Experiment) -> dict:
-    """The scores of one run at its best epoch."""
-    summary = evaluate(experiment)
+def _run(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked: list[str]) -> dict:
+    """The scores of one run at its best epoch.
+
+    `summary` is what evaluate() gave for it, `scores` its film_scores, `leaked` the test films of its task that also stand in
+    another split, as "class/name".
+    """
     history = pd.read_csv(experiment.folder / "history.csv").set_index("epoch")
     best = summary["best_epoch"]
+    val, test = (metrics.rows_of(experiment.folder, split) for split in ("val", "test"))
     kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
-    for split in ("val", "test"):
-        rows = metrics.rows_of(experiment.folder, split)
-        scores = film_scores(rows)
-        scores = scores if split == "test" else scores[["iou"]]  # of validation films only the headline is judged
-        intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores}
-        kept[split] = summary[split] | {"intervals": intervals}
-        if experiment.task == "infection":
-            whole = severity.whole_lung_iou(rows).to_numpy()
-            located = float((whole[~np.isnan(whole)] >= metrics.LOCATED).mean())
-            kept[split]["whole_lung"] = {"iou": float(np.nanmean(whole)), "located": located}
-    # `scores` and `whole` are now those of the test films. Where the place is missed, ASD tells of that and not of outlines.
+    intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores if name != "excess"}
+    of_val = {"iou": statistics.mean_interval(metrics.film_iou(val).to_numpy())}  # of these only the headline is judged
+    kept["val"], kept["test"] = summary["val"] | {"intervals": of_val}, summary["test"] | {"intervals": intervals}
+    # Where the place is missed, ASD tells of that and not of outlines.
     kept["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
     if experiment.task == "infection":
-        kept["over_whole_lung"] = statistics.mean_interval(scores["iou"].to_numpy() - whole)
+        whole = {split: severity.whole_lung_iou(rows).to_numpy() for split, rows in (("val", val), ("test", test))}
+        for split, ious in whole.items():
+            located = float((ious[~np.isnan(ious)] >= metrics.LOCATED).mean())
+            kept[split]["whole_lung"] = {"iou": float(np.nanmean(ious)), "located": located}
+        kept["over_whole_lung"] = statistics.mean_interval(scores["iou"].to_numpy() - whole["test"])
+    known, bins = (test["class"] + "/" + test["name"]).isin(leaked), calibration_bins(experiment, "test")
+    others = evaluation.summarise(test[~known], {region: counts[~known] for region, counts in bins.items()})
+    kept |= {"leaked": int(known.sum()), "test_without_leaked": others}
+    kept |= {"by_size": by_size(test), "size_rank": size_rank(test), "threshold": other_threshold(experiment, summary)}
     return kept | {
         "name": experiment.name,
         "seed": experiment.seed,
@@ -442,7 +446,6 @@ def _run(experiment: Experiment) -> dict:
         "train_loss": float(history["train_loss"][best]),
         "late_rise": late_rise(history["iou"].to_numpy()),
         "val_loss_falls": int((history["val_loss"].diff() < 0).sum()),  # from one epoch to the next
-        "fingerprint": summary["identity"]["films"],
     }
 
 
@@ -490,12 +493,12 @@ def _distinct(environments: list[dict]) -> dict:
     return found
 
 
-def _eda(experiments: list[Experiment], runs: dict[str, dict]) -> dict:
+def _eda(experiments: list[Experiment], summaries: dict[Path, dict]) -> dict:
     """What 1_eda wrote about the films of these runs; looked at again where it is missing, old, or about other films."""
     path = build_folder(experiments[0].preset) / "eda.json"
     found = read_json(path, {})
     for experiment in experiments:
-        about, films = found.get(experiment.task, {}), runs[experiment.name]["fingerprint"]
+        about, films = found.get(experiment.task, {}), summaries[experiment.folder]["identity"]["films"]
         if (about.get("fingerprint"), about.get("size"), about.get("code")) != (films, experiment.size, HASHES["eda"]):
             pack = store.load(experiment)
             found[experiment.task] = eda.summarise(eda.describe(pack), pack, audit.look(pack))

@@ -29,7 +29,7 @@ class Run:
 
     @cached_property
     def about(self) -> dict:
-        """experiment.json: what the results belong to (`identity`), and what computed them (`environment`)."""
+        """experiment.json: what the results belong to (`identity`), and what computed them (`environments`)."""
         return read_json(self.folder / "experiment.json")
 
     @cached_property
@@ -80,7 +80,7 @@ class Run:
         knobs, test = self.about["identity"]["knobs"], self.evaluation.get("test", {})
         row: dict = {"run": self.name, "state": self.state, "epochs": f"{len(self.history)}/{knobs['epochs']}"}
         row |= {"minutes": round(float(self.history["seconds"].sum()) / 60, 1)}
-        row |= {"films": f"{knobs['size']}x{knobs['size']}", "base": knobs["base"]}
+        row |= {"size": f"{knobs['size']}x{knobs['size']}", "base": knobs["base"]}
         return row | {f"test {score}": test.get(score) for score in SCORES}
 
     def _repr_html_(self) -> str:
@@ -112,13 +112,13 @@ def find(name: str) -> Run:
 def compare(first: Run, second: Run) -> dict:
     """Two runs side by side.
 
-    `knobs`: those that differ, [first's, second's], with the fingerprints of the `films` where these differ. `scores`: IoU,
+    `knobs`: those that differ, [first's, second's], and the `fingerprint` of the films where they differ. `scores`: IoU,
     Dice and MAE of the test films, [first's, second's]. `difference`: the films' IoU of the second above the first's, a
     statistics.paired_difference over the test films that both have, with its `verdict`. Raises LabkitError where a run is
     not scored, or where their tasks differ.
     """
     identities = [run.about["identity"] for run in (first, second)]
-    knobs = [identity["knobs"] | {"films": identity["films"]} for identity in identities]
+    knobs = [identity["knobs"] | {"fingerprint": identity["films"]} for identity in identities]
     for run in (first, second):
         run.must_be_scored()
     if knobs[0]["task"] != knobs[1]["task"]:
@@ -149,7 +149,7 @@ def compared_text(found: dict) -> str:
     told, difference = [pd.DataFrame(rows, columns=["", first, second]).to_string(index=False)], found["difference"]
     if difference["low"] is None:
         return "\n".join([*told, "they share too few test films to tell a difference"])
-    if "films" in found["knobs"]:
+    if "fingerprint" in found["knobs"]:
         told.append(
             "their films differ; those of the same class and file name are paired, which must be the same pictures"
         )

@@ -28,19 +28,32 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
         raise LabkitError(f"profile: {shown(resolve(profile))} has no config.yaml; see workflow/profiles")
     if profile and gpus:
         raise LabkitError("gpus: is for this machine; with a profile, that says how many a job gets")
-    environment = os.environ | {"PRESET": preset}  # for profiles, which may name runs/$PRESET
     if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu.visible(gpus)  # each job takes one of these
+        gpu.visible(gpus)  # or an error
     # Experiments of a task share their pack: each is looked at once, whatever the number of experiments.
     folder_of = {run.folder: store.folder_of(store.root_of(run), run.task, run.size) for run in experiments}
     shared = {folder_of[run.folder]: run for run in experiments}
     for run in shared.values():
         dataset.index(store.root_of(run), run.task)  # all folders are looked at before the first film is packed
     held = lock(ROOT / ".labkit.lock", "another `make report`, or what one started,")
-    # Packed here rather than in a job, for the progress bar and the messages about files.
-    packs = {folder: store.load(run) for folder, run in shared.items()}
-    for run in experiments:
-        _forget_other_films(run, packs[folder_of[run.folder]])
+    try:
+        # Packed here rather than in a job, for the progress bar and the messages about files.
+        packs = {folder: store.load(run) for folder, run in shared.items()}
+        for run in experiments:
+            _forget_other_films(run, packs[folder_of[run.folder]])
+        _run_snakemake(preset, data, profile, gpus, experiments, held)
+    finally:
+        os.close(held)
+    folder = build_folder(preset)
+    print(f"{shown(folder / 'report.pdf')} and report.html are up to date ({time.time() - start:.0f} s)")
+
+
+def _run_snakemake(preset: str, data: str, profile: str, gpus: int, experiments: list[Experiment], held: int) -> None:
+    """Snakemake with the project's Snakefile, which holds the lock `held` too. Raises LabkitError if it fails."""
+    start = time.time()
+    environment = os.environ | {"PRESET": preset}  # for profiles, which may name runs/$PRESET
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu.visible(gpus)  # each job takes one of these
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     if profile:
         command += ["--profile", str(resolve(profile))]
@@ -77,8 +90,6 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
             ) from None
     if failed:
         raise LabkitError(_failure(preset, start, log))
-    folder = build_folder(preset)
-    print(f"{shown(folder / 'report.pdf')} and report.html are up to date ({time.time() - start:.0f} s)")
 
 
 def configured(preset: str, data: str = "", gpus: int = 0) -> str:

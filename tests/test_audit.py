@@ -12,6 +12,17 @@ def copy(tree, tmp_path):
     return shutil.copytree(tree, tmp_path / "copy")
 
 
+def test_control_films_do_not_leak(home, copy):
+    """Nobody is scored on them."""
+    table = dataset.index(copy, "infection")
+    for category in ("COVID-19", "Normal"):
+        films = table[table["class"] == category].groupby("split")["image"].first()
+        shutil.copy(films["Train"], films["Test"])
+    pack = store.pack(copy, "infection", 128)
+    pairs = audit.duplicates(pack)
+    assert len(pairs) == 2 and [name.split("/")[0] for name in audit.leaked(pack, pairs)] == ["COVID-19"]
+
+
 def names(pack, pairs):
     return {frozenset(pack.samples.loc[[pair.first, pair.second], "name"]) for pair in pairs.itertuples()}
 

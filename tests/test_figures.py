@@ -180,6 +180,14 @@ def test_extremes():
     assert [len(panel.collections) for panel in figure.axes] == [2] * 3 + [1] * 3  # outlines
 
 
+def test_masks_of_many_parts_are_in_the_last_bar():
+    rows = pd.DataFrame({"task": "infection", "regions": [1, 1, 9, 14], "solidity": 1.0, "likeness": 0.5})
+    panel = eda_figures.mask_shape(rows).axes[0]
+    heights = panel.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.max() == 50 and panel.collections[0].get_paths()[0].vertices[:, 0].max() == 9.5
+    assert np.isclose(heights, 50).sum() >= 4  # two bars of half the masks each
+
+
 def test_exploratory_pictures(packs):
     tables = {task: eda.describe(pack) for task, pack in packs.items()}
     both = pd.concat(tables.values(), ignore_index=True)

@@ -1,5 +1,6 @@
 """`make report GPUS=2`, without GPUs: which job is told of which. tests/test_workflow.py starts two by Snakemake."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -84,6 +85,8 @@ def test_what_snakemake_is_told(home, tree, monkeypatch, gpus):
     assert started["env"].get("CUDA_VISIBLE_DEVICES") == ("0,1,2" if gpus else None)
     assert f"--resources at_once={gpus or 2} " in started["command"]
     assert started["command"].endswith(workflow.configured("smoke", str(tree), gpus))
+    with open(home / ".labkit.lock") as lock:  # another report may begin, in the same process too
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_profile_says_itself_where_jobs_run():

@@ -435,9 +435,8 @@ def test_comparisons_pair_the_same_films():
             "soft_intersection": inside,
             "probability": inside,
         }
-        columns |= {"hd95": 1.0, "asd": 200 - inside, "surface_dice": 1.0}
-        rows = pd.DataFrame({"class": "COVID-19", "name": names, **columns})
-        return results.film_scores(rows).assign(excess=1 - inside / 100).set_index([rows["class"], rows["name"]])
+        scores = metrics.film_scores(pd.DataFrame(columns)).assign(asd=200 - inside, excess=1 - inside / 100)
+        return scores.set_index(pd.Index(names))
 
     names = [f"film {number}" for number in range(12)]
     bce = np.linspace(0.5, 0.72, 12)
@@ -773,15 +772,15 @@ def test_settings_that_differ():
 
 def test_eda_is_made_where_it_is_missing_or_about_other_films(smoke):
     experiments = [smoke("lung-bce"), smoke("infection-bce")]
-    runs = {run.name: {"fingerprint": store.load(run).about["fingerprint"]} for run in experiments}
+    summaries = {run.folder: {"identity": {"films": store.load(run).about["fingerprint"]}} for run in experiments}
     path = files.build_folder("smoke") / "eda.json"
-    found = results._eda(experiments, runs)
+    found = results._eda(experiments, summaries)
     assert found == files.read_json(path) and found["lung"]["films"]["All"]["All"] == 18
     before = path.stat().st_mtime_ns
-    assert results._eda(experiments, runs) == found and path.stat().st_mtime_ns == before
+    assert results._eda(experiments, summaries) == found and path.stat().st_mtime_ns == before
     for other in ({"fingerprint": "of other films"}, found["lung"] | {"size": 9}, found["lung"] | {"code": "older"}):
         files.write_json(path, found | {"lung": other})
-        assert results._eda(experiments, runs) == found
+        assert results._eda(experiments, summaries) == found
 
 
 def test_environments_that_differ_are_all_told():
@@ -886,7 +885,7 @@ def cell_with(value, key):
     return eval(last, names)
 
 
-def test_spread_over_seeds(monkeypatch, project):
+def test_spread_over_seeds(project):
     ious = {
         ("infection-bce", 0): 0.5,
         ("infection-bce", 4): 0.6,
@@ -894,13 +893,12 @@ def test_spread_over_seeds(monkeypatch, project):
         ("infection-bce_iou", 4): 0.64,
     }
     given = {"lung-bce": 0.9, "lung-bce_iou": 0.9}
-    monkeypatch.setattr(
-        results,
-        "evaluate",
-        lambda run: {"test": {"iou": ious.get((run.name, run.seed), given.get(run.name)), "mae": 0.1}},
-    )
     experiments = [run.model_copy(update={"seed": seed}) for seed in (0, 4) for run in load_all("smoke")]
-    found = results.spread(experiments)
+    summaries = {
+        run.folder: {"test": {"iou": ious.get((run.name, run.seed), given.get(run.name)), "mae": 0.1}}
+        for run in experiments
+    }
+    found = results.spread(experiments, summaries)
     assert found["seeds"] == [0, 4]
     assert found["runs"]["infection-bce"]["iou"] == pytest.approx(
         {"mean": 0.55, "deviation": 0.1 / 2**0.5, "low": 0.5, "high": 0.6}
@@ -908,7 +906,7 @@ def test_spread_over_seeds(monkeypatch, project):
     assert found["gains"]["infection"]["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2)
     assert found["gains"]["lung"]["iou"]["deviation"] == 0
     assert found["gains"]["infection"]["iou"]["one_sign"] and not found["gains"]["lung"]["iou"]["one_sign"]
-    assert results.spread(load_all("smoke")) is None
+    assert results.spread(load_all("smoke"), summaries) is None
     table = cell_with(found, "spread")
     assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
     assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2)
@@ -1060,8 +1058,9 @@ def test_a_better_threshold_is_chosen_on_validation_films(monkeypatch):
     assert results.other_threshold(None, {"val": {"iou": 1.0}, "test": {"iou": 0.7}}) == {"best": 0.5, "gain": 0.0}
 
 
-def test_spread_is_of_the_seeds_that_all_four_runs_have(monkeypatch):
-    monkeypatch.setattr(results, "evaluate", lambda run: {"test": {"iou": 0.1 * run.seed, "mae": 0.1}})
+def test_spread_is_of_the_seeds_that_all_four_runs_have():
     once = load_all("smoke")
     more = [run.model_copy(update={"seed": seed}) for seed in (1, 2) for run in once if seed == 1 or run.task == "lung"]
-    assert results.spread(once + more)["seeds"] == [0, 1] and results.spread(once + more[4:]) is None
+    summaries = {run.folder: {"test": {"iou": 0.1 * run.seed, "mae": 0.1}} for run in once + more}
+    assert results.spread(once + more, summaries)["seeds"] == [0, 1]
+    assert results.spread(once + more[4:], summaries) is None
