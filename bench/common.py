@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from labkit import losses
-from labkit.experiment import Experiment, load
+from labkit.experiment import Experiment
 from labkit.model import ResidualUNet
+from labkit.presets import load
 
 
 def interleave(

@@ -17,8 +17,8 @@ from common import show
 from packing import Peak, link_films
 
 from labkit import phantom, store
-from labkit.experiment import load
 from labkit.files import ROOT
+from labkit.presets import load
 
 
 def one(data: str) -> None:

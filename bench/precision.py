@@ -10,7 +10,7 @@ import pandas as pd
 from common import show
 
 from labkit.evaluation import evaluate
-from labkit.experiment import load
+from labkit.presets import load
 from labkit.training import fit
 
 SEEDS = 2

@@ -4,8 +4,8 @@ import hashlib
 
 from labkit.files import ROOT
 
-# experiment.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by value. What
-# experiment.py makes of knobs (needs_true_lungs and the two below it) must therefore not change its meaning. Nor is
+# experiment.py, presets.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by
+# value. What experiment.py makes of knobs (needs_true_lungs and the two below it) must therefore not change its meaning. Nor is
 # progress.py, which only tells how far work is.
 TRAINING = (
     "dataset",

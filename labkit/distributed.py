@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 import typer
 
-from labkit import experiment, parallel, store
+from labkit import parallel, presets, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.hardware import device_of
@@ -73,7 +73,7 @@ def main(
     try:
         if "WORLD_SIZE" not in os.environ:
             raise LabkitError("start this by torchrun --nproc-per-node 2 -m labkit.distributed PRESET EXPERIMENT")
-        train(experiment.load(preset, name, seed, **({"data": data} if data else {})))
+        train(presets.load(preset, name, seed, **({"data": data} if data else {})))
     except LabkitError as error:
         # Each may fail for a reason of its own.
         process = f"process {os.environ['RANK']}: " if "RANK" in os.environ else ""

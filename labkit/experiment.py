@@ -1,19 +1,15 @@
 """An Experiment: every knob of a run, with the reference report's value as its default."""
 
-import ast
 import difflib
 import html
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from labkit.errors import LabkitError
-from labkit.files import ROOT, shown
+from labkit.files import ROOT
 
-PRESETS = ROOT / "workflow" / "presets"
 RUN_NAME = r"^\w[\w,=.+()-]*$"
 OTHER_RUNS = ("pretrained", "lungs")  # knobs that name another run; at their defaults they name none
 # What figures call each loss. Its function is in labkit.losses, which is not asked here: it would import torch.
@@ -159,7 +155,7 @@ class Experiment(Strict):
     @property
     def starts_from(self) -> dict[str, str]:
         """The runs of the same preset and seed whose weights it needs, by the knob that names them."""
-        return {knob: getattr(self, knob) for knob in OTHER_RUNS if getattr(self, knob) != _default(knob)}
+        return {knob: getattr(self, knob) for knob in OTHER_RUNS if getattr(self, knob) != default(knob)}
 
     def identifying(self) -> dict:
         """The knobs that tell its results from others', with their values."""
@@ -177,15 +173,15 @@ class Experiment(Strict):
 
     def __repr_args__(self) -> list[tuple[str, object]]:
         """What pydantic prints: as many knobs as make this experiment again, those at the report's value left out."""
-        return [(knob, value) for knob, value in self if value != _default(knob)]
+        return [(knob, value) for knob, value in self if value != default(knob)]
 
     def _repr_html_(self) -> str:
         """For notebooks: every knob, in bold with the report's value beside it where it differs from that."""
         rows = ""
         for knob, value in self:
             shown, report = html.escape(str(value)), ""
-            if value != _default(knob) and not type(self).model_fields[knob].is_required():
-                shown, report = f"<b>{shown}</b>", html.escape(str(_default(knob)))
+            if value != default(knob) and not type(self).model_fields[knob].is_required():
+                shown, report = f"<b>{shown}</b>", html.escape(str(default(knob)))
             rows += f'<tr><th scope="row">{knob}</th><td>{shown}</td><td>{report}</td></tr>'
         head = "".join(f'<th scope="col">{title}</th>' for title in ("knob", "value", "report, where it differs"))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -194,229 +190,14 @@ class Experiment(Strict):
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 
 
-class Preset(Strict):
-    """A file of workflow/presets: what differs from the report, and which experiments are run."""
-
-    about: str
-    collection: str = "COVID-QU-Ex"  # whose films they are, in the report's words
-    seeds: Seeds = [0]  # each experiment is run with each, unless it lists seeds of its own
-    at_once: int = Field(1, ge=1)  # so many notebooks beside each other on one machine, which share its cores
-    settings: dict[str, bool | str | int | float] = {}
-    experiments: dict[str, dict[str, bool | str | int | float | Seeds]] = Field(min_length=1)
-
-    def knobs_of(self, experiment: str) -> dict:
-        """What the preset says of an experiment's knobs."""
-        return self.settings | {knob: value for knob, value in self.experiments[experiment].items() if knob != "seeds"}
-
-    def seeds_of(self, experiment: str) -> list[int]:
-        """The seeds that an experiment is run with."""
-        return self.experiments[experiment].get("seeds", self.seeds)  # type: ignore[return-value]
-
-    @field_validator("settings", "experiments")
-    @classmethod
-    def _no_names(cls, entries: dict) -> dict:
-        for listed in [entries, *(entry for entry in entries.values() if isinstance(entry, dict))]:
-            for knob in ("preset", "name", "seed"):
-                if knob in listed:
-                    raise ValueError(
-                        f"{knob} is not set by a preset's settings or experiments; for seeds: seeds: [0, 1, 2]"
-                    )
-        return entries
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        """What only the whole preset can tell. The messages name the experiment and the knob."""
-        named = {knob for name in self.experiments for knob in self.knobs_of(name)}
-        if self.at_once > 1 and "threads" in named:
-            raise ValueError(
-                f"threads: with at_once ({self.at_once}) each has its share of the cores; give one of the two"
-            )
-        above: list[str] = []
-        for name in self.experiments:
-            if not re.fullmatch(RUN_NAME, name):
-                raise ValueError(
-                    f"{name!r}: an experiment's name must begin with a letter or digit and go on with these or _ , = . + - ( )"
-                )
-            seeds = self.seeds_of(name)
-            if not isinstance(seeds, list):
-                raise ValueError(f"{name}: seeds: must be a list, such as [0, 1, 2] (got {seeds!r})")
-            if len(set(seeds)) < len(seeds):
-                raise ValueError(f"{name}: seeds: must differ from each other (got {seeds})")
-            for knob in OTHER_RUNS:
-                other = self.knobs_of(name).get(knob, _default(knob))
-                if other == _default(knob):
-                    continue
-                if not isinstance(other, str):  # as YAML reads true
-                    raise ValueError(f'{name}: {knob}: must be text; put it in quotes: "{str(other).lower()}"')
-                if other not in self.experiments:
-                    raise ValueError(
-                        f"{name}: {knob}: the preset has no experiment {other!r}{meant(other, [*self.experiments])}"
-                    )
-                if other not in above:
-                    raise ValueError(f"{name}: {knob}: {other} must stand above it, for it is trained before")
-                if not set(seeds) <= set(self.seeds_of(other)):
-                    raise ValueError(f"{name}: {knob}: {other} must be run with the same seeds ({seeds})")
-            above.append(name)
-        return self
-
-
 # The four runs of the reference. A preset that makes a report has them all, under these names.
 RUNS = {(task, loss): f"{task}-{loss}" for task in ("lung", "infection") for loss in ("bce", "bce_iou")}
 # These say where a run's films are and what computes it. They do not name a run: other films replace its results.
 UNNAMED = ("data", "device", "threads")
-# A notebook's parameter at its neutral value is left to the preset. No knob takes a negative number or an empty text.
-NEUTRAL = (-1, "")
 
 
-class _Once(yaml.SafeLoader):
-    """YAML in which a name may stand only once: of two experiments of one name, the first would be gone without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        own = [
-            key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"
-        ]  # `<<` may bring in what is changed here
-        names = [self.construct_object(key) for key in own]
-        for place, name in enumerate(names):
-            if name in names[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", own[place].start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def load_preset(name: str) -> Preset:
-    """Read workflow/presets/<name>.yml. Raises LabkitError where there is none or it does not hold what a preset may."""
-    path = PRESETS / f"{name}.yml"
-    known = sorted(file.stem for file in PRESETS.glob("*.yml"))
-    if name not in known:
-        raise LabkitError(f"preset: there is no {name!r}{meant(name, known)}; there are {', '.join(known)}")
-    try:
-        return Preset(**yaml.load(path.read_text(encoding="utf-8"), Loader=_Once))
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-        raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        raise LabkitError(f"{shown(path)}: {_one_line(error, Preset)}") from None
-
-
-def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:
-    """The experiment that `preset` lists under the name `experiment`, with the knobs `given` changed.
-
-    What is given wins over the experiment's entry, that over the preset's settings, and those over the report's values.
-    A changed knob becomes part of the run's name (`lung-bce,lr=0.01`), so that it never overwrites the preset's own run.
-    Raises LabkitError, one line, for a name or value that Experiment does not know.
-    """
-    content = load_preset(preset)
-    if experiment not in content.experiments:
-        names = list(content.experiments)
-        raise LabkitError(
-            f"experiment: preset {preset} has no {experiment!r}{meant(experiment, names)}; it has {', '.join(names)}"
-        )
-    if "name" in given:
-        raise LabkitError("name: is made from the experiment and the knobs you change; it cannot be given")
-    listed = content.knobs_of(experiment)
-    try:
-        Experiment.model_validate(listed | {"preset": preset, "name": experiment})
-    except ValidationError as error:
-        raise LabkitError(f"{shown(PRESETS / preset)}.yml: {experiment}: {_one_line(error, Experiment)}") from None
-    changed = {
-        knob: value
-        for knob, value in given.items()
-        if knob not in UNNAMED and listed.get(knob, _default(knob)) != value
-    }
-    # In brackets what is a run's name with commas of its own, so that no two experiments have the same.
-    told = {knob: f"({value})" if "," in str(value) else value for knob, value in sorted(changed.items())}
-    name = ",".join([experiment, *(f"{knob}={value}" for knob, value in told.items())])
-    try:
-        return Experiment.model_validate(listed | given | {"preset": preset, "name": name, "seed": seed})
-    except ValidationError as error:
-        raise LabkitError(_one_line(error, Experiment)) from None
-
-
-def load_all(preset: str, data: str = "") -> list[Experiment]:
-    """All the experiments of a preset, in its order, with its first seed, then with its second, and so on."""
-    given = {"data": data} if data else {}
-    content = load_preset(preset)
-    seeds = dict.fromkeys(seed for name in content.experiments for seed in content.seeds_of(name))
-    return [
-        load(preset, name, seed, **given)
-        for seed in seeds
-        for name in content.experiments
-        if seed in content.seeds_of(name)
-    ]
-
-
-def reference_runs(experiments: list[Experiment]) -> dict[str, Experiment]:
-    """The reference's four runs by name, with the first seed that all of them have.
-
-    Raises LabkitError unless all are there and have one in common, and where another experiment has none in common with the
-    run with BCE+IoU on its task, which it is held against.
-    """
-    named = {run.name: run for run in reversed(experiments)}
-    path = f"workflow/presets/{experiments[0].preset}.yml"
-    for (task, loss), name in RUNS.items():
-        run = named.get(name)
-        if run is None or (run.task, run.loss, run.controls) != (task, loss, False):
-            raise LabkitError(f"{path}: the report needs an experiment named {name} (task {task}, loss {loss}); add it")
-    seeds: dict[str, set[int]] = {}
-    for run in experiments:
-        seeds.setdefault(run.name, set()).add(run.seed)
-    shared = set.intersection(*(seeds[name] for name in RUNS.values()))
-    if not shared:
-        raise LabkitError(
-            f"{path}: seeds: {', '.join(RUNS.values())} must have one in common; they are held against each other"
-        )
-    for run in named.values():
-        base = RUNS[run.task, "bce_iou"]
-        if not seeds[run.name] & seeds[base]:
-            raise LabkitError(
-                f"{path}: {run.name}: seeds: must have one in common with {base}, which it is held against"
-            )
-    first = next(run.seed for run in experiments if run.seed in shared)
-    of_first = {run.name: run for run in experiments if run.seed == first}
-    return {name: of_first[name] for name in RUNS.values()}
-
-
-def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
-    """The experiment that a notebook's parameters ask for; call it as `from_notebook(globals())`.
-
-    Reads the names that the notebook's cell of parameters, and the cell that papermill injected behind it, assign.
-    Reading the cells rather than all globals lets a reader define variables of their own; and papermill, which only warns
-    about a parameter that the notebook does not have, is made to stop here, before any work.
-    A notebook whose cell does not name one `experiment` gets all those of its preset.
-    """
-    given = {knob: namespace[knob] for knob in _parameters(namespace)}
-    given = {knob: value for knob, value in given.items() if isinstance(value, bool) or value not in NEUTRAL}
-    preset = given.pop("preset", "smoke")
-    if "experiment" in given:
-        return load(preset, **given)
-    unknown = set(given) - {"data"}
-    if unknown:
-        knob = min(unknown)
-        raise LabkitError(f"{knob}: not a parameter of this notebook{meant(knob, ['preset', 'data'])}")
-    return load_all(preset, **given)
-
-
-def _parameters(namespace: dict) -> list[str]:
-    """Names that the last cell of parameters assigned, and papermill's behind it if there is one.
-
-    Where the kernel keeps no history (nbval), or the cell has lost its first line: all plain variables there are.
-    """
-    executed = namespace["In"]
-    starts = [i for i, cell in enumerate(executed) if cell.startswith("# Parameters of this notebook")]
-    if not starts:
-        plain = (bool, int, float, str)
-        return [name for name, value in namespace.items() if isinstance(value, plain) and not name.startswith("_")]
-    injected = [cell for cell in executed[starts[-1] + 1 : starts[-1] + 2] if cell.startswith("# Parameters")]
-    return [name for cell in (executed[starts[-1]], *injected) for name in _assigned(cell)]
-
-
-def _assigned(cell: str) -> list[str]:
-    """Names that the source of a cell assigns."""
-    targets: list[ast.AST | None] = []
-    for node in ast.parse(cell).body:
-        targets += getattr(node, "targets", [getattr(node, "target", None)])  # x = 1, or x: int = 1
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _default(knob: str):
+def default(knob: str):
+    """A knob's value in the reference report; None where it has none."""
     field = Experiment.model_fields.get(knob)
     return field.default if field else None
 
@@ -427,7 +208,7 @@ def meant(word: str, known: list[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first of pydantic's complaints as one line that names the knob."""
     first = error.errors(include_url=False)[0]
     knob = ".".join(str(part) for part in first["loc"])

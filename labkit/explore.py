@@ -22,9 +22,10 @@ from matplotlib.lines import Line2D
 from labkit import metrics, store
 from labkit.dataset import CLASSES, SPLITS
 from labkit.evaluation import evaluate
-from labkit.experiment import Experiment, load_all
+from labkit.experiment import Experiment
 from labkit.hardware import device_of
 from labkit.points import Points
+from labkit.presets import load_all
 from labkit.scoring import probabilities
 from labkit.store import Pack
 from labkit.style import CLASS_COLOURS, COLUMN, PAGE, PREDICTED_COLOUR, TRUE_COLOUR, badge, dots, outline, show_film

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from labkit import audit, dataset, store
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, Preset, load_preset
+from labkit.experiment import Experiment
 from labkit.files import written
 from labkit.predict import NOTICE, refuse_oracle
+from labkit.presets import Preset, load_preset
 from labkit.runs import Run
 from labkit.scoring import logits_of
 from labkit.training import load_best

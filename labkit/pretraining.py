@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from labkit import checkpoint, store
 from labkit.code import HASHES
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, load, load_preset
+from labkit.experiment import Experiment
 from labkit.files import checksum, intact, read_json, shown
+from labkit.presets import load, load_preset
 
 
 def digest(experiment: Experiment) -> dict[str, str]:

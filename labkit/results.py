@@ -23,8 +23,9 @@ from labkit import (
 )
 from labkit.code import HASHES
 from labkit.evaluation import evaluate
-from labkit.experiment import RUNS, UNNAMED, Experiment, load_preset, reference_runs
+from labkit.experiment import RUNS, UNNAMED, Experiment
 from labkit.files import ROOT, build_folder, read_json, write_json, written
+from labkit.presets import load_preset, reference_runs
 
 # Scores by which the two losses are held against each other. Outlines by ASD: the HD95 of good masks is one pixel or two.
 COMPARED = ("iou", "mae", "hard_mae", "brier", "excess", "asd")

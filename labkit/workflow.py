@@ -10,8 +10,9 @@ from pathlib import Path
 
 from labkit import dataset, gpu, store
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, load_all, load_preset, reference_runs
+from labkit.experiment import Experiment
 from labkit.files import ROOT, build_folder, lock, read_json, resolve, shown, writing
+from labkit.presets import load_all, load_preset, reference_runs
 
 
 def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> None:

@@ -11,7 +11,7 @@ import faults
 import pytest
 
 from labkit import files, phantom
-from labkit.experiment import load
+from labkit.presets import load
 
 REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data" / "covidqu"))
 

@@ -24,12 +24,12 @@ from PIL import Image
 from labkit import dataset, files, phantom, store
 from labkit.errors import LabkitError
 from labkit.evaluation import evaluate
-from labkit.experiment import load
+from labkit.presets import load
 
 SOURCES = ("labkit", "notebooks", "workflow", "report")
 SCRIPT = """
 from labkit.evaluation import evaluate
-from labkit.experiment import load
+from labkit.presets import load
 evaluate(load("smoke", "infection-bce_iou", epochs=8, size=32, base=2, patience=0, data="films"))
 """
 

@@ -6,7 +6,8 @@ import pytest
 
 from labkit import ablation, audit, statistics, store
 from labkit.errors import LabkitError
-from labkit.experiment import RUNS, load_all
+from labkit.experiment import RUNS
+from labkit.presets import load_all
 
 FILMS = 30
 

@@ -1,7 +1,7 @@
 import torch
 
 from labkit.augment import augment
-from labkit.experiment import load
+from labkit.presets import load
 
 NEVER = {"flip": 0.0, "rotate": 0.0, "brighten": 0.0}
 

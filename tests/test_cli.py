@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from labkit import dataset, download, export, metrics, phantom, predict, progress, runs, statistics, store
 from labkit.cli import app
 from labkit.evaluation import evaluate
-from labkit.experiment import Preset
+from labkit.presets import Preset
 from labkit.training import fit
 
 

@@ -9,12 +9,12 @@ from PIL import Image
 from labkit import audit, dataset, eda, metrics, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
-from labkit.experiment import load
 from labkit.export import Probabilities, export
 from labkit.files import checksum
 from labkit.hardware import device_of
 from labkit.model import network_of
 from labkit.predict import Predictor
+from labkit.presets import load
 from labkit.runs import Run
 from labkit.scoring import probabilities, score
 from labkit.training import Trainee, fit, load_best, train_epoch

@@ -2,10 +2,11 @@ import math
 
 import pytest
 
-from labkit import experiment
+from labkit import experiment, presets
 from labkit.errors import LabkitError
-from labkit.experiment import from_notebook, load, load_all, load_preset
 from labkit.files import ROOT
+from labkit.parameters import from_notebook
+from labkit.presets import load, load_all, load_preset
 
 CELL = "# Parameters of this notebook; whatever\npreset = 'smoke'\nexperiment = 'lung-bce'\nseed = 0\nlr = -1\n"
 
@@ -35,9 +36,9 @@ def test_paper_preset_is_the_reference():
 
 @pytest.mark.parametrize("preset", ["smoke", "demo", "laptop", "paper"])
 def test_presets_have_the_four_runs_and_say_why(preset):
-    experiment.reference_runs(load_all(preset))
+    presets.reference_runs(load_all(preset))
     for knob in load_preset(preset).settings:
-        lines = (experiment.PRESETS / f"{preset}.yml").read_text().splitlines()
+        lines = (presets.PRESETS / f"{preset}.yml").read_text().splitlines()
         assert any(line.strip().startswith(f"{knob}:") and "#" in line for line in lines), f"{knob} has no reason"
 
 
@@ -77,7 +78,7 @@ def test_preset_names_do_not_leave_their_folder():
 
 
 def test_broken_preset_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     for content in ("about: x\nexperiment: {}", "[1, 2]", "about: 'x", "about: x\nexperiments: {}"):
         (tmp_path / "mine.yml").write_text(content)
         with pytest.raises(LabkitError, match="mine.yml") as error:
@@ -87,15 +88,15 @@ def test_broken_preset_file(tmp_path, monkeypatch):
 
 def test_the_four_runs_are_what_their_names_say():
     runs = load_all("smoke")
-    experiment.reference_runs(runs)
+    presets.reference_runs(runs)
     for wrong in ({"task": "lung"}, {"loss": "bce"}, {"controls": True}):
         swapped = [*runs[:3], runs[3].model_copy(update=wrong)]
         with pytest.raises(LabkitError, match="smoke.yml: the report needs an experiment named infection-bce_iou"):
-            experiment.reference_runs(swapped)
+            presets.reference_runs(swapped)
 
 
 def test_yaml_may_bring_in_what_is_changed_then(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     text = """
 about: x
 experiments:
@@ -108,7 +109,7 @@ experiments:
 
 
 def test_preset_errors_name_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     runs = "experiments: {a: {task: lung, loss: bce}}"
     for content, told in (
         (f"about: x\nsettings: {{epoch: 3}}\n{runs}", "a: epoch: there is no such knob"),
@@ -190,12 +191,12 @@ def test_notebook_without_experiment_gets_all():
 
 
 def test_seeds_of_a_preset(tmp_path, monkeypatch):
-    text = (experiment.PRESETS / "smoke.yml").read_text()
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = (presets.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "many.yml").write_text(f"seeds: [3, 0]\n{text}")
     runs = load_all("many")
     assert [(run.name, run.seed) for run in runs[3:5]] == [("infection-bce_iou", 3), ("lung-bce", 0)] and len(runs) == 8
-    assert {run.seed for run in experiment.reference_runs(runs).values()} == {3}  # the first
+    assert {run.seed for run in presets.reference_runs(runs).values()} == {3}  # the first
     for seeds, told in (("[1, 1]", "must differ"), ("[-1]", "seeds.0"), ("[]", "at least 1"), ("[x]", "valid integer")):
         (tmp_path / "wrong.yml").write_text(f"seeds: {seeds}\n{text}")
         with pytest.raises(LabkitError, match=told):
@@ -204,8 +205,8 @@ def test_seeds_of_a_preset(tmp_path, monkeypatch):
 
 def test_seeds_of_one_experiment(tmp_path, monkeypatch):
     """And the runs that it starts from: listed, and with the same seeds."""
-    text = (experiment.PRESETS / "smoke.yml").read_text()
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = (presets.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
 
     def preset(extra):
         (tmp_path / "more.yml").write_text(f"{text}  more: {{task: infection, loss: bce, {extra}}}\n")
@@ -234,24 +235,24 @@ def test_no_two_experiments_have_one_name():
 
 
 def test_the_four_runs_are_of_one_seed(tmp_path, monkeypatch):
-    text = (experiment.PRESETS / "smoke.yml").read_text()
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = (presets.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     for bce, seeds in (("[1]", None), ("[2, 1, 0]", {0}), ("[2, 1]", None), ("[0]", {0})):
         changed = text.replace("{task: lung, loss: bce}", f"{{task: lung, loss: bce, seeds: {bce}}}")
         assert changed != text
         (tmp_path / "mine.yml").write_text(changed)
         if seeds:
-            assert {run.seed for run in experiment.reference_runs(load_all("mine")).values()} == seeds
+            assert {run.seed for run in presets.reference_runs(load_all("mine")).values()} == seeds
         else:
             with pytest.raises(
                 LabkitError, match="^workflow/presets/mine.yml: seeds: lung-bce, .* must have one in common"
             ):
-                experiment.reference_runs(load_all("mine"))
+                presets.reference_runs(load_all("mine"))
 
 
 def test_a_number_that_yaml_takes_for_text(tmp_path, monkeypatch):
-    text = (experiment.PRESETS / "smoke.yml").read_text()
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = (presets.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yml").write_text(text.replace("{task: lung, loss: bce}", "{task: lung, loss: bce, lr: 1e-3}"))
     with pytest.raises(LabkitError, match="lr: .* .got '1e-3'; write it with a point, as 1.0e-3.$"):
         load("mine", "lung-bce")
@@ -292,12 +293,12 @@ def test_readme_says_how_many_trainings_a_preset_has(preset):
 
 
 def test_an_experiment_needs_a_seed_of_its_base(tmp_path, monkeypatch):
-    text = (experiment.PRESETS / "smoke.yml").read_text()
-    monkeypatch.setattr(experiment, "PRESETS", tmp_path)
+    text = (presets.PRESETS / "smoke.yml").read_text()
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yml").write_text(text + "  infection-x: {task: infection, loss: dice, seeds: [1]}\n")
     with pytest.raises(
         LabkitError, match="mine.yml: infection-x: seeds: must have one in common with infection-bce_iou"
     ):
-        experiment.reference_runs(load_all("mine"))
+        presets.reference_runs(load_all("mine"))
     (tmp_path / "mine.yml").write_text(text + "  infection-x: {task: infection, loss: dice, seeds: [1, 0]}\n")
-    assert len(experiment.reference_runs(load_all("mine"))) == 4
+    assert len(presets.reference_runs(load_all("mine"))) == 4

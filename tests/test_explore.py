@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from labkit import explore, style
-from labkit.experiment import load
 from labkit.files import ROOT
+from labkit.presets import load
 
 
 @pytest.fixture

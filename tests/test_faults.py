@@ -126,7 +126,7 @@ def test_temporary_files_of_the_dead_are_removed(tmp_path):
 LIMITED = """
 import resource, sys
 from labkit.errors import LabkitError
-from labkit.experiment import load
+from labkit.presets import load
 from labkit.training import fit
 from labkit import store
 run = load("smoke", "lung-bce", epochs=int(sys.argv[2]), base=8, data="films")

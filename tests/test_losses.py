@@ -6,8 +6,9 @@ from monai.losses import DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
 
 from labkit import losses, style
 from labkit.errors import LabkitError
-from labkit.experiment import LOSSES, load
+from labkit.experiment import LOSSES
 from labkit.model import Heads
+from labkit.presets import load
 from labkit.training import fit
 
 # Logits of probability 0.5, 0.25, 0.75.

@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from labkit.errors import LabkitError
-from labkit.experiment import load
 from labkit.model import (
     BACKGROUND_LOGIT,
     AttentionGate,
@@ -15,6 +14,7 @@ from labkit.model import (
     network_of,
     parameter_count,
 )
+from labkit.presets import load
 
 
 def test_parameters_of_the_reference():

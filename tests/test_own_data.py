@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 
 from labkit import dataset, phantom
-from labkit.experiment import Preset
 from labkit.files import ROOT
+from labkit.presets import Preset
 
 PAGE = (ROOT / "data" / "OWN.md").read_text()
 (SORT,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -97,7 +97,7 @@ def test_the_report_finds_preset_and_films(films):
     if not (films.attrs["root"] / data).is_dir():
         follow(films, LOOK)
     follow(films, COPY)
-    code = "import sys; from labkit import dataset, experiment, store\nfor run in experiment.load_all(*sys.argv[1:]):\n"
+    code = "import sys; from labkit import dataset, presets, store\nfor run in presets.load_all(*sys.argv[1:]):\n"
     code += "    print(len(dataset.index(store.root_of(run), run.task)))"
     found = follow(films, shlex.join([sys.executable, "-c", code, preset, data]))
     assert found.stdout.split() == ["20"] * 4, found.stderr

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from papermill.cli import _resolve_type
 from papermill.translators import PythonTranslator
 
-from labkit import experiment
+from labkit import presets
 from labkit.errors import LabkitError
-from labkit.experiment import Experiment, from_notebook, load, load_all
+from labkit.experiment import Experiment
 from labkit.files import ROOT
+from labkit.parameters import from_notebook
+from labkit.presets import load, load_all
 
 KNOBS = [knob for knob in Experiment.model_fields if knob not in ("preset", "name")]
 EXTREMES = [
@@ -131,7 +133,7 @@ def test_presets_with_any_settings(tmp_path_factory, entries):
     content = {"about": "x", "settings": entries, "experiments": {"lung-bce": {"task": "lung", "loss": "bce"}}}
     (folder / "any.yml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "PRESETS", folder)
+        patch.setattr(presets, "PRESETS", folder)
         try:
             load_all("any")
         except LabkitError as error:

@@ -6,10 +6,10 @@ import torch
 from labkit import code, export, pretraining, runs, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import evaluate
-from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
 from labkit.model import parameter_count
+from labkit.presets import load
 from labkit.scoring import network_input, probabilities
 from labkit.training import fit, load_best
 

@@ -71,7 +71,8 @@ def test_no_real_film_is_tracked(real):
 
 def test_results_go_by_all_the_code_that_they_import():
     """An edit of code that a result was made by makes it again: labkit.code lists what each stage imports, but for these."""
-    by_value = {"code", "errors", "experiment", "files", "phantom", "progress", "provenance"}  # see labkit/code.py
+    # See labkit/code.py.
+    by_value = {"code", "errors", "experiment", "files", "phantom", "presets", "progress", "provenance"}
     # What figures show of runs and films: collect() asks whether that is of today's code.
     checked_by_identity = {*code.STAGES["evaluate"], "eda"}
 

@@ -26,8 +26,8 @@ from labkit import (
     style,
 )
 from labkit.errors import LabkitError
-from labkit.experiment import load, load_all
 from labkit.files import ROOT
+from labkit.presets import load, load_all
 
 COUNTS = metrics.count(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))
 FILM_SCORES = [

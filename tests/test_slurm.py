@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from conftest import missing
 
-from labkit.experiment import load
 from labkit.files import ROOT, read_json
+from labkit.presets import load
 from labkit.training import fit
 from labkit.workflow import configured
 

@@ -12,9 +12,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from labkit import checkpoint, files, losses, phantom, progress, store, training, workflow
 from labkit.errors import LabkitError
-from labkit.experiment import load
 from labkit.files import read_json
 from labkit.hardware import device_of
+from labkit.presets import load
 from labkit.schedule import cosine
 from labkit.scoring import batches, score
 from labkit.training import fit, load_best

@@ -17,7 +17,7 @@ import pytest
 from snakemake.cli import parse_config
 
 from labkit import files, workflow
-from labkit.experiment import load
+from labkit.presets import load
 from labkit.report import pictures
 from labkit.workflow import configured
 
