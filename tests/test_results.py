@@ -227,8 +227,8 @@ TURNED = {
     ),
     "infection_mae": (
         {"intervals": {"infection_mae": (-0.002, 0.003)}},
-        "the lower MAE on lungs (of probabilities, not of masks) and the lower MAE on infections",
-        "the overlap on infections and the lower MAE on lungs",
+        "the lower MAE on lungs (of probabilities, not of masks), the lower MAE on infections and the nearer outlines",
+        "lower MAE on lungs (of probabilities, not of masks) and the nearer outlines on infections. What",
     ),
     "infection_iou": (
         {"intervals": {"infection_iou": (-0.02, -0.01)}},
@@ -285,7 +285,7 @@ TURNED = {
     "infection_confidence": (
         {"excess": (0.06, 0.02), "intervals": {"infection_excess": (-0.05, -0.04)}},
         "and the over-confidence on infections",
-        "the lower MAE on infections and the lesser over-confidence on infections.",
+        "the lower MAE on infections, the nearer outlines on infections and the lesser over-confidence on infections.",
     ),
     "lung_brier": (
         {"intervals": {"lung_brier": (-0.02, -0.01)}},
@@ -575,17 +575,18 @@ def test_other_ends_of_a_curve(project, plateau, said):
 
 
 def test_nothing_for_the_overlap_loss(project):
-    intervals = dict.fromkeys(("lung_mae", "infection_iou", "infection_mae", "infection_excess"), (-0.1, 0.1))
+    names = ("lung_mae", "infection_iou", "infection_mae", "infection_excess", "infection_asd")
+    intervals = dict.fromkeys(names, (-0.1, 0.1))
     text = project(verdicts=verdicts(intervals=intervals), comparisons=compared(**intervals))
     assert (
-        "neither overlap nor MAE nor calibration speaks for BCE+IoU. What speaks against it is the higher Brier score on "
-        "infections." in text
+        "neither overlap nor MAE nor outlines nor calibration speak for BCE+IoU. What speaks against it is the higher Brier "
+        "score on infections." in text
     )
 
 
 def test_a_lower_mae_of_probabilities_alone_is_told_as_that(project):
     intervals = {"infection_hard_mae": (-0.02, 0.01)}
-    assert "the lower MAE on lungs (of probabilities, not of masks) and the lower MAE on infections" in project()
+    assert "the lower MAE on lungs (of probabilities, not of masks), the lower MAE on infections and" in project()
     text = project(verdicts=verdicts(intervals=intervals), comparisons=compared(**intervals))
     assert "the lower MAE on infections (of probabilities, not of masks)" in text
 
@@ -596,13 +597,17 @@ def test_what_speaks_against_the_overlap_loss(project):
         "infection_iou": (-0.2, -0.1),
         "lung_mae": (0.1, 0.2),
         "infection_mae": (0.1, 0.2),
+        "lung_asd": (0.1, 0.2),
     }
     assert (
         "What speaks against it is the overlap on lungs, the overlap on infections, the higher MAE on lungs, the higher MAE on "
-        "infections, the higher Brier score on infections and the over-confidence on infections."
+        "infections, the higher Brier score on infections, the outlines further off on lungs and the over-confidence on "
+        "infections."
     ) in project(verdicts=verdicts(intervals=worse), comparisons=compared(**worse))
     better = {"infection_brier": (-0.2, -0.1), "infection_excess": (-0.1, 0.1)}
-    assert "speaks against" not in project(verdicts=verdicts(intervals=better), comparisons=compared(**better))
+    text = project(verdicts=verdicts(intervals=better), comparisons=compared(**better))
+    assert "the lower Brier score on infections and the nearer outlines on infections." in text
+    assert "speaks against" not in text
 
 
 def test_thresholds_are_stated_as_they_are(project):
@@ -919,7 +924,7 @@ def test_spread_over_seeds(project):
         "Which loss has the higher IoU on lungs, MAE on lungs or MAE on infections depends on the seed, so the conclusion "
         "leaves that out."
     ) in text
-    assert "What speaks for BCE+IoU is the overlap on infections. What speaks against" in text
+    assert "BCE+IoU is the overlap on infections and the nearer outlines on infections. What speaks against" in text
     assert "not with every seed" not in text
     turned = copy.deepcopy(found)
     turned["gains"]["infection"]["iou"]["one_sign"] = False
