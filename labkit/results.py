@@ -218,73 +218,77 @@ def verdicts(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, 
     films alone. `lung_high`, `beats_whole_lung`: "yes", "no" or "open", see _above. `plateau` is "rising", "flat", "falling",
     "unsteady" where the epochs differ too much to tell, or "short" for too few.
     """
-    tasks = {task: [runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")] for task in ("lung", "infection")}
-    lung, infection, by = tasks["lung"], tasks["infection"], THRESHOLDS
-    rank, largest = infection[1]["size_rank"], infection[1]["by_size"][-1]  # with BCE+IoU
+    lung, infection = ({loss: runs[RUNS[task, loss]] for loss in ("bce", "bce_iou")} for task in ("lung", "infection"))
+    tasks, limits = {"lung": lung, "infection": infection}, THRESHOLDS
+    pairs = list(zip(lung.values(), infection.values()))  # with the same loss
+    rank, largest = infection["bce_iou"]["size_rank"], infection["bce_iou"]["by_size"][-1]
 
     def both(claim) -> bool:
         return all(claim(split) for split in ("val", "test"))
 
     def surely_harder(easy: dict, hard: dict, split: str) -> bool:
         low, high = easy[split]["intervals"]["iou"]["low"], hard[split]["intervals"]["iou"]["high"]
-        return low is not None and high is not None and low - high > by["far_iou"]
+        return low is not None and high is not None and low - high > limits["far_iou"]
 
     def surely_further(easy: dict, hard: dict) -> bool:
         low, high = hard["asd_where_located"]["low"], easy["asd_where_located"]["high"]
         return low is not None and high is not None and low > high
 
     def gaps(split: str) -> list[float]:
-        return [abs(a[split]["iou"] - b[split]["iou"]) for a, b in zip(lung, infection)]
+        return [abs(a[split]["iou"] - b[split]["iou"]) for a, b in pairs]
 
     def between_losses(split: str) -> list[float]:
-        return [abs(pair[1][split]["iou"] - pair[0][split]["iou"]) for pair in (lung, infection)]
+        return [abs(task["bce_iou"][split]["iou"] - task["bce"][split]["iou"]) for task in (lung, infection)]
 
     return {
         # Abstract, results and conclusion: lungs with "IoU > 0.95" with both losses.
         "lung_high": _above(
-            [run[split]["intervals"]["iou"] for run in lung for split in ("val", "test")], by["high_iou"]
+            [run[split]["intervals"]["iou"] for run in lung.values() for split in ("val", "test")], limits["high_iou"]
         ),
         # Discussion: "BCE and BCE+IoU yield comparable IoU, but the combined loss produces lower MAE"; conclusion: BCE+IoU
         # "is recommended for both tasks".
         **{f"{task}_{score}": compared[task][score]["verdict"] for task in compared for score in compared[task]},
         # No difference found is no proof of likeness, and with many films any difference is found.
         **{f"{task}_comparable": _comparable(compared[task]["iou"]) for task in compared},
-        **{f"{task}_confidence": _confidence(compared[task]["excess"], *pair) for task, pair in tasks.items()},
+        **{
+            f"{task}_confidence": _confidence(compared[task]["excess"], **both_losses)
+            for task, both_losses in tasks.items()
+        },
         "recommended": " and ".join(f"{task}s" for task in tasks if _better(compared[task]["iou"])),
         # Discussion: the IoU term "is essential to avoid trivial all-zero predictions": without it, but not with it.
         "bce_all_zero": both(
             lambda split: (
-                infection[0][split]["empty_predictions"]
-                > by["mostly_empty"]
-                >= infection[1][split]["empty_predictions"]
+                infection["bce"][split]["empty_predictions"]
+                > limits["mostly_empty"]
+                >= infection["bce_iou"][split]["empty_predictions"]
             )
         ),
         # Results: infection "proves substantially harder".
-        "infection_harder": both(lambda split: all(surely_harder(a, b, split) for a, b in zip(lung, infection))),
+        "infection_harder": both(lambda split: all(surely_harder(a, b, split) for a, b in pairs)),
         # Results: on infections both "capture the general infection location but struggle with precise boundary delineation".
         # Where the whole lung would do as well, an overlap shows no place.
         "infection_located": both(
             lambda split: all(
-                run[split]["located"] >= by["mostly_located"]
+                run[split]["located"] >= limits["mostly_located"]
                 and run[split]["located"] > run[split]["whole_lung"]["located"]
-                for run in infection
+                for run in infection.values()
             )
         ),
-        "beats_whole_lung": _above([run["over_whole_lung"] for run in infection], 0),
-        "outlines_harder": all(surely_further(a, b) for a, b in zip(lung, infection)),
+        "beats_whole_lung": _above([run["over_whole_lung"] for run in infection.values()], 0),
+        "outlines_harder": all(surely_further(a, b) for a, b in pairs),
         "tasks_matter_more": both(lambda split: min(gaps(split)) > max(between_losses(split))),
         # Results: "continuous improvement without plateau".
-        "plateau": _plateau(infection[1]["late_rise"]),
+        "plateau": _plateau(infection["bce_iou"]["late_rise"]),
         # Data: lung masks "relatively uniform", infections "irregular and variable".
-        "lungs_more_alike": films["lung"]["likeness_median"] > films["infection"]["likeness_median"] + by["alike"],
+        "lungs_more_alike": films["lung"]["likeness_median"] > films["infection"]["likeness_median"] + limits["alike"],
         # Data: infections "occupy a much smaller fraction of the image" than lungs; discussion: "a small fraction of the
         # lung area".
         "small_in_image": films["infection"]["image_share_mean"]
-        < by["much_smaller"] * films["lung"]["image_share_mean"],
-        "small_in_lung": films["infection"]["lung_share_median"] < by["small_share"],
+        < limits["much_smaller"] * films["lung"]["image_share_mean"],
+        "small_in_lung": films["infection"]["lung_share_median"] < limits["small_share"],
         # Discussion: infections are the harder task because they are small.
         "smaller_is_harder": rank["rho"] is not None and rank["rho"] > 0 and rank["p"] < statistics.ALPHA,
-        "largest_still_harder": largest["high"] is not None and largest["high"] < lung[1]["test"]["iou"],
+        "largest_still_harder": largest["high"] is not None and largest["high"] < lung["bce_iou"]["test"]["iou"],
     }
 
 
