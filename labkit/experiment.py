@@ -4,7 +4,7 @@ import difflib
 import html
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -185,9 +185,6 @@ class Experiment(Strict):
             rows += f'<tr><th scope="row">{knob}</th><td>{shown}</td><td>{report}</td></tr>'
         head = "".join(f'<th scope="col">{title}</th>' for title in ("knob", "value", "report, where it differs"))
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 
 
 # The four runs of the reference. A preset that makes a report has them all, under these names.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -82,21 +83,26 @@ def _forget_dead_writers(path: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def lock(path: Path, holder: str) -> int:
-    """Hold a lock on `path` until the file descriptor that is returned is closed; wait, and say so, if another has it.
+@contextmanager
+def lock(path: Path, holder: str) -> Iterator[int]:
+    """Hold a lock on `path`; wait, and say so, if another has it. As a context: the file descriptor that holds it.
 
-    The kernel gives the lock back when its holders end, however they end: there is nothing to clear up after a crash.
+    A process that is given the descriptor holds the lock too. The kernel gives it back when its holders end, however they
+    end: there is nothing to clear up after a crash.
     Raises LabkitError where the file cannot be made.
     """
     with writing(path.parent, "work in a folder that you may write to"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{holder} is at work in {shown(path.parent)} already; waiting for it", flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{holder} is at work in {shown(path.parent)} already; waiting for it", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def checksum(path: str | Path) -> str:

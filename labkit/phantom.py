@@ -5,7 +5,6 @@ and exposure that vary. COVID-19 films carry infections, soft irregular opacitie
 a hazy lung base and no infection. Each says PHANTOM in a corner. They show that the pipeline works and nothing about people.
 """
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,15 +29,11 @@ def ensure(films: int, seed: int = 0) -> Path:
     root = ROOT / "data" / "phantom" / f"{films}-seed{seed}"
     wanted = {"films": films, "seed": seed, "version": VERSION}
     mark = root / PHANTOM_MARK
-    held = lock(
-        root.parent / ".lock", "another process that draws films or looks for them"
-    )  # two at once would remove each other's
-    try:
+    # Two at once would remove each other's.
+    with lock(root.parent / ".lock", "another process that draws films or looks for them"):
         if not mark.is_file() or read_json(mark) != wanted:
             shutil.rmtree(root, ignore_errors=True)
             write_tree(root, films, seed)
-    finally:
-        os.close(held)
     return root
 
 

@@ -1,16 +1,17 @@
 """A preset: a file of workflow/presets, which lists experiments and says what differs from the reference."""
 
 import re
-from typing import Self
+from typing import Annotated, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from labkit.errors import LabkitError
-from labkit.experiment import OTHER_RUNS, RUN_NAME, RUNS, UNNAMED, Experiment, Seeds, Strict, default, meant, one_line
+from labkit.experiment import OTHER_RUNS, RUN_NAME, RUNS, UNNAMED, Experiment, Strict, default, meant, one_line
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
 
 
 class Preset(Strict):

@@ -77,13 +77,9 @@ def pack(root: Path, task: str, size: int) -> Pack:
     """
     samples = dataset.index(root, task)
     folder = folder_of(root, task, size)
-    held = lock(
-        folder.parent / ".lock", "another process that packs films or checks them"
-    )  # two at once would write into each other's arrays
-    try:
+    # Two at once would write into each other's arrays.
+    with lock(folder.parent / ".lock", "another process that packs films or checks them"):
         return _packed(samples, task, size, folder)
-    finally:
-        os.close(held)
 
 
 def _packed(samples: pd.DataFrame, task: str, size: int, folder: Path) -> Pack:

@@ -1,7 +1,6 @@
 """fit(): one training, from films to best.pt; interrupted at any time, it goes on from the last whole epoch."""
 
 import math
-import os
 import time
 from pathlib import Path
 
@@ -50,11 +49,8 @@ def fit(experiment: Experiment, pack: Pack | None = None) -> pd.DataFrame:
     mae, iou (metrics.REDUCTION), lr used in that epoch, seconds.
     """
     pack = pack or store.load(experiment)
-    held = lock(experiment.folder / ".lock", "another training")
-    try:
+    with lock(experiment.folder / ".lock", "another training"):
         return _fit(experiment, pack)
-    finally:
-        os.close(held)
 
 
 def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:

@@ -29,32 +29,47 @@ def report(preset: str, data: str = "", profile: str = "", gpus: int = 0) -> Non
         raise LabkitError(f"profile: {shown(resolve(profile))} has no config.yaml; see workflow/profiles")
     if profile and gpus:
         raise LabkitError("gpus: is for this machine; with a profile, that says how many a job gets")
+    environment = os.environ | {"PRESET": preset}  # for profiles, which may name runs/$PRESET
     if gpus:
-        gpu.visible(gpus)  # or an error
+        environment["CUDA_VISIBLE_DEVICES"] = gpu.visible(gpus)  # each job takes one of these
     # Experiments of a task share their pack: each is looked at once, whatever the number of experiments.
     folder_of = {run.folder: store.folder_of(store.root_of(run), run.task, run.size) for run in experiments}
     shared = {folder_of[run.folder]: run for run in experiments}
     for run in shared.values():
         dataset.index(store.root_of(run), run.task)  # all folders are looked at before the first film is packed
-    held = lock(ROOT / ".labkit.lock", "another `make report`, or what one started,")
-    try:
+    log = ROOT / "runs" / preset / "snakemake.log"
+    with lock(ROOT / ".labkit.lock", "another `make report`, or what one started,") as held:
         # Packed here rather than in a job, for the progress bar and the messages about files.
         packs = {folder: store.load(run) for folder, run in shared.items()}
         for run in experiments:
             _forget_other_films(run, packs[folder_of[run.folder]])
-        _run_snakemake(preset, data, profile, gpus, experiments, held)
-    finally:
-        os.close(held)
+        command = _command(preset, data, profile, gpus, experiments)
+        with writing(log, "make it writable"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+        if profile:
+            print(f"jobs run as {shown(resolve(profile))} says; {shown(log)} tells how far they are", flush=True)
+        with open(log, "w", encoding="utf-8") as messages:
+            # In a group of its own, so that it gets an interrupt from us alone, whether we got it from a terminal or by `kill`.
+            snakemake = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stderr=messages, pass_fds=[held], process_group=0
+            )
+            try:
+                failed = snakemake.wait() != 0
+            except KeyboardInterrupt:
+                os.killpg(snakemake.pid, signal.SIGINT)
+                snakemake.wait()
+                raise LabkitError(
+                    f"interrupted: finished runs and epochs are kept; `make report PRESET={preset}` goes on from there"
+                ) from None
+    if failed:
+        raise LabkitError(_failure(preset, start, log))
     folder = build_folder(preset)
     print(f"{shown(folder / 'report.pdf')} and report.html are up to date ({time.time() - start:.0f} s)")
 
 
-def _run_snakemake(preset: str, data: str, profile: str, gpus: int, experiments: list[Experiment], held: int) -> None:
-    """Snakemake with the project's Snakefile, which holds the lock `held` too. Raises LabkitError if it fails."""
-    start = time.time()
-    environment = os.environ | {"PRESET": preset}  # for profiles, which may name runs/$PRESET
-    if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = gpu.visible(gpus)  # each job takes one of these
+def _command(preset: str, data: str, profile: str, gpus: int, experiments: list[Experiment]) -> list[str]:
+    """What Snakemake is started by."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     if profile:
         command += ["--profile", str(resolve(profile))]
@@ -69,28 +84,7 @@ def _run_snakemake(preset: str, data: str, profile: str, gpus: int, experiments:
     # does at some other moments, but those are short.
     command += ["--scheduler", "greedy"]
     command += ["--forcerun", *unshown(preset, experiments)]
-    command += ["--config", configured(preset, data, gpus)]
-    log = ROOT / "runs" / preset / "snakemake.log"
-    with writing(log, "make it writable"):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
-    if profile:
-        print(f"jobs run as {shown(resolve(profile))} says; {shown(log)} tells how far they are", flush=True)
-    with open(log, "w", encoding="utf-8") as messages:
-        # In a group of its own, so that it gets an interrupt from us alone, whether we got it from a terminal or by `kill`.
-        snakemake = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=messages, pass_fds=[held], process_group=0
-        )
-        try:
-            failed = snakemake.wait() != 0
-        except KeyboardInterrupt:
-            os.killpg(snakemake.pid, signal.SIGINT)
-            snakemake.wait()
-            raise LabkitError(
-                f"interrupted: finished runs and epochs are kept; `make report PRESET={preset}` goes on from there"
-            ) from None
-    if failed:
-        raise LabkitError(_failure(preset, start, log))
+    return command + ["--config", configured(preset, data, gpus)]
 
 
 def configured(preset: str, data: str = "", gpus: int = 0) -> str:

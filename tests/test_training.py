@@ -1,6 +1,5 @@
 import dataclasses
 import math
-import os
 import shutil
 import threading
 import time
@@ -258,16 +257,15 @@ def test_other_films_take_away_the_marks_of_completion(smoke, home):
 def test_two_trainings_of_one_run_do_not_meet(smoke, capsys):
     run = smoke(epochs=1)
     pack = store.load(run)
-    held = files.lock(run.folder / ".lock", "a test")
     other = threading.Thread(target=fit, args=[run, pack])
-    other.start()
-    said, end = "", time.monotonic() + 60
-    while "another training is at work in runs/smoke" not in said and time.monotonic() < end:
-        time.sleep(0.05)
-        said += capsys.readouterr().out
-    assert "another training is at work in runs/smoke" in said
-    assert other.is_alive() and not (run.folder / "last.pt").exists()
-    os.close(held)
+    with files.lock(run.folder / ".lock", "a test"):
+        other.start()
+        said, end = "", time.monotonic() + 60
+        while "another training is at work in runs/smoke" not in said and time.monotonic() < end:
+            time.sleep(0.05)
+            said += capsys.readouterr().out
+        assert "another training is at work in runs/smoke" in said
+        assert other.is_alive() and not (run.folder / "last.pt").exists()
     other.join(timeout=60)
     assert (run.folder / "training.json").is_file()
 
