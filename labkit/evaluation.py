@@ -1,5 +1,7 @@
 """evaluate(): the best checkpoint of a run on validation and test films, a row a film, then a summary."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
@@ -99,6 +101,16 @@ def score_all(
             bins["lung"].append(calibration.bins(logits, masks, lungs))
         parts.append(part)
     return table(pack, numbers, parts), {region: np.concatenate(films) for region, films in bins.items()}
+
+
+def bins_of(folder: Path, split: str) -> dict[str, np.ndarray]:
+    """The `calibration.bins` that evaluate() kept of a split's films in a run's folder, by region.
+
+    Control films are left out, as metrics.rows_of leaves them out, and the films have its order.
+    """
+    kept = np.load(folder / "calibration.npz")
+    control = metrics.rows_of(folder, split, controls=True)["control"].to_numpy()
+    return {name.split("_")[1]: kept[name][~control] for name in kept.files if name.startswith(f"{split}_")}
 
 
 def summarise(rows: pd.DataFrame, bins: dict[str, np.ndarray]) -> dict:

@@ -147,7 +147,7 @@ def agreement(shares: dict[str, pd.DataFrame]) -> Figure:
 def iou_by_size(rows: dict[str, dict[str, pd.DataFrame]], thirds: dict[str, dict[str, list[dict]]]) -> Figure:
     """Fig. 6: IoU of test films against the size of the true mask; a panel a task, with the mean of each third of sizes.
 
-    `rows`: for each task and loss a table with columns iou, truth, pixels; `thirds`: for each, results.by_size.
+    `rows`: for each task and loss a table with columns iou, truth, pixels; `thirds`: for each, run_results.by_size.
     """
     figure, panels = plt.subplots(1, len(rows), figsize=(COLUMN, 2.2), squeeze=False)
     for letter, panel, (task, losses) in zip("ab", panels.flat, rows.items()):

@@ -1,6 +1,7 @@
 """What tests share: a small phantom tree, a report made from it, a browser, and the real films where they are at hand."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import sys
 from pathlib import Path
 
 import faults
+import made_up
+import matplotlib.pyplot as plt
 import pytest
 
-from labkit import files, phantom
+from labkit import eda_figures, files, phantom, report, style
 from labkit.presets import load
 
 REAL = Path(os.environ.get("LABKIT_FILMS", files.ROOT.parent / "shared" / "data" / "covidqu"))
@@ -104,3 +107,36 @@ def browser():
         opened = playwright.chromium.launch(executable_path=chromium, args=options)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def figures_made(tmp_path_factory):
+    """A folder with one stand-in under the name of every figure: drawn once, since that takes seconds."""
+    folder = tmp_path_factory.mktemp("figures")
+    names = report.pictures()
+    style.save(eda_figures.pixel_imbalance({"lung": 0.2}), folder, names[0])
+    plt.close("all")
+    for drawn in list(folder.iterdir()):
+        for name in names[1:]:
+            shutil.copy(drawn, drawn.with_stem(name))
+    return folder
+
+
+@pytest.fixture
+def worded(tmp_path, figures_made):
+    """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
+    shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(figures_made, tmp_path / "figures" / "made")
+
+    def html(**changes) -> str:
+        content = made_up.results() | changes
+        files.write_json(tmp_path / "report" / "build" / "made" / "results.json", content)
+        pdf, page = report.render("made", root=tmp_path)
+        assert pdf.read_bytes().startswith(b"%PDF")
+        text = re.sub(
+            r"<style>.*?</style>|<script>.*?</script>|<nav.*?</nav>|<[^>]+>", " ", page.read_text(), flags=re.S
+        )
+        return " ".join(text.split())
+
+    html.page = tmp_path / "report" / "build" / "made" / "report.html"
+    return html

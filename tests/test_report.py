@@ -1,0 +1,290 @@
+"""The report that is worded by results.json, as PDF and as a page."""
+
+import copy
+import re
+
+import made_up
+import pytest
+import typst
+
+from labkit import files, report, verdicts
+from labkit.errors import LabkitError
+
+
+def test_the_main_findings_are_said_to_be_borne_out_if_all_are(worded):
+    """In the conclusion, and those about lungs in the abstract too."""
+    text = worded()
+    assert "main findings are borne out: on lungs the IoU is above 0.95 with both losses" in text
+    assert "As in the reference, the IoU on lungs is above 0.95" in text
+    for turned in ({"lung_bce": (0.952, 0.015, 0, 1)}, {"intervals": {"lung_iou": (-0.01, 0.01)}}):
+        text = worded(verdicts=made_up.verdicts(**turned))
+        assert "Not all of the reference’s main findings (an IoU above 0.95 on lungs" in text.replace("'", "’")
+        assert "The reference found an IoU above 0.95 on lungs" in text and "As in the reference, the IoU" not in text
+    harder = worded(verdicts=made_up.verdicts() | {"infection_harder": False})
+    assert "Not all of the reference" in harder and "As in the reference, the IoU on lungs is above 0.95" in harder
+
+
+def test_steady_convergence_is_counted(worded):
+    runs = made_up.runs()
+    runs["lung-bce"]["val_loss_falls"] = 5
+    assert "fell from one epoch to the next 5 of 9 times with BCE and 7 of 9 times with BCE+IoU" in worded(runs=runs)
+    runs["lung-bce"]["epochs"] = 1
+    assert "converge steadily" not in worded(runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("plateau", "said"),
+    [
+        ("falling", "was getting worse when training ended"),
+        ("unsteady", "by +0.100 ± 0.010 (standard error): the epochs are too unsteady to tell"),
+        ("short", "With fewer than ten epochs the curve is too short"),
+    ],
+)
+def test_other_ends_of_a_curve(worded, plateau, said):
+    assert said in worded(verdicts=made_up.verdicts() | {"plateau": plateau})
+
+
+def test_nothing_for_the_overlap_loss(worded):
+    names = ("lung_mae", "infection_iou", "infection_mae", "infection_excess", "infection_asd")
+    intervals = dict.fromkeys(names, (-0.1, 0.1))
+    text = worded(verdicts=made_up.verdicts(intervals=intervals), comparisons=made_up.compared(**intervals))
+    assert (
+        "neither overlap nor MAE nor outlines nor calibration speak for BCE+IoU. What speaks against it is the higher Brier "
+        "score on infections." in text
+    )
+
+
+def test_a_lower_mae_of_probabilities_alone_is_told_as_that(worded):
+    intervals = {"infection_hard_mae": (-0.02, 0.01)}
+    assert "the lower MAE on lungs (of probabilities, not of masks), the lower MAE on infections and" in worded()
+    text = worded(verdicts=made_up.verdicts(intervals=intervals), comparisons=made_up.compared(**intervals))
+    assert "the lower MAE on infections (of probabilities, not of masks)" in text
+
+
+def test_what_speaks_against_the_overlap_loss(worded):
+    worse = {
+        "lung_iou": (-0.2, -0.1),
+        "infection_iou": (-0.2, -0.1),
+        "lung_mae": (0.1, 0.2),
+        "infection_mae": (0.1, 0.2),
+        "lung_asd": (0.1, 0.2),
+    }
+    assert (
+        "What speaks against it is the overlap on lungs, the overlap on infections, the higher MAE on lungs, the higher MAE on "
+        "infections, the higher Brier score on infections, the outlines further off on lungs and the over-confidence on "
+        "infections."
+    ) in worded(verdicts=made_up.verdicts(intervals=worse), comparisons=made_up.compared(**worse))
+    better = {"infection_brier": (-0.2, -0.1), "infection_excess": (-0.1, 0.1)}
+    text = worded(verdicts=made_up.verdicts(intervals=better), comparisons=made_up.compared(**better))
+    assert "the lower Brier score on infections and the nearer outlines on infections." in text
+    assert "speaks against" not in text
+
+
+def test_thresholds_are_stated_as_they_are(worded):
+    other = {
+        "far_iou": 0.2,
+        "small_share": 0.3,
+        "much_smaller": 0.4,
+        "rising_iou": 0.07,
+        "high_iou": 0.9,
+        "mostly_located": 0.8,
+    }
+    text = worded(thresholds=verdicts.THRESHOLDS | other)
+    assert text.count("above 0.9 ") == 3 and "do not have that in 80 % or more" in text
+    assert (
+        "more than 0.2 below" in text
+        and "under 30 %" in text
+        and "much under 40 %" in text
+        and "more than 0.07 above" in text
+    )
+
+
+def test_numbers_come_from_the_results(worded):
+    runs = made_up.runs(lung_bce=(0.1234, 0.4321, 0), infection_bce_iou=(0.5678, 0.8765, 0))
+    text = worded(runs=runs)
+    for number in ("0.1234", "0.4321", "0.5678", "0.8765", "0.123 (BCE)", "is 0.588 instead of 0.568"):
+        assert number in text
+    for reported in ("0.0274", "0.0243", "0.0151", "0.9570", "0.4105", "0.4020", "0.0438", "0.3714"):
+        assert reported in text
+
+
+def test_leaks_are_told(worded):
+    text = worded()
+    assert text.count("No scored test film stands in another split.") == 2
+    assert "The same without the test films" not in text
+    runs = made_up.runs()
+    runs["infection-bce_iou"]["leaked"] = 2
+    runs["infection-bce_iou"]["test_without_leaked"]["iou"] = 0.3456
+    text = worded(runs=runs)
+    assert "2 scored test films stand in another split too; without them, the test IoU of BCE+IoU is 0.346" in text
+    assert "The same without the test films that also stand in another split" in text
+    runs["infection-bce_iou"]["test_without_leaked"]["iou"] = None
+    assert "without them there is none left to score" in worded(runs=runs)
+    assert "pairs show" not in text and "1 pair shows the same picture" in text
+    assert text.count("1 across splits; its two masks have an IoU of 0.88") == 2
+    two = {
+        "lung": copy.deepcopy(made_up.results()["films"]["lung"]),
+        "infection": copy.deepcopy(made_up.results()["films"]["lung"]),
+    }
+    for task in two:
+        two[task]["audit"] |= {"pairs": 2}
+    two["lung"]["audit"]["mask_iou"] = None
+    text = worded(films=two)
+    assert "1 across splits. " in text and text.count("the two masks of a pair have an IoU of") == 1
+    assert "0.88 in the mean (pairs of controls left out)." in text
+
+
+def test_structure_of_the_page(worded):
+    text = worded()
+    page = worded.page.read_text()
+    sections = ["Introduction", "Exploratory Data Analysis", "Methods", "Results"]
+    sections += ["Results Beyond the Reference", "Discussion", "Conclusion"]
+    assert re.findall(r"<h2[^>]*>[IV]+\. ([^<]+)</h2>", page) == sections
+    assert page.count("<table>") == 6
+    assert [f"Table {number}:" in text for number in ("I", "II", "III", "IV", "V", "VI")] == [True] * 6
+    shown = 10
+    assert len(report.pictures()) - 1 == shown  # but for that of experiments beside the reference's four
+    assert [f"Fig. {number}:" in text for number in ("A1", "A2", *range(1, shown - 1))] == [True] * shown
+    assert "<math" in page and 'class="equation"' in page and "(1)" in text
+    assert page.count("<img") == page.count('alt="') == shown and 'src="http' not in page
+    assert "viewport" in page and "max-width" in page
+    assert "Synthetic data" not in text
+
+
+def test_the_appendix_defines_every_score_of_single_films():
+    listed = re.search(r"#let definitions = \(\n(.*?)\n\)\n", (files.ROOT / "report" / "report.typ").read_text(), re.S)[
+        1
+    ]
+    assert sorted(re.findall(r'\], "(\w+)", \d\),$', listed, re.M)) == sorted(made_up.FILM_SCORES)
+
+
+def test_films_of_ones_own_are_not_called_covid_qu_ex(worded):
+    theirs = "The collection has no patient numbers"
+    assert "chest X-rays from COVID-QU-Ex" in worded() and theirs in worded()
+    text = worded(collection="our hospital")
+    assert "chest X-rays from our hospital" in text and "films of our hospital in the folder" in text
+    assert "chest X-rays from COVID-QU-Ex" not in text and theirs not in text and "Of the whole collection" not in text
+
+
+def test_phantoms_are_announced_and_settings_told(worded):
+    text = worded(phantom=True)
+    assert text.index("Synthetic data.") < text.index("Abstract.")
+    assert "epochs 10 7 8" in text
+    # With the reference's own settings there is no such table, and the text says so.
+    text = worded(settings=[])
+    assert (
+        "Settings that differ from the reference" not in text
+        and "All settings here are the reference's" in text.replace("’", "'")
+    )
+
+
+def test_guards(worded):
+    runs = made_up.runs()
+    runs["infection-bce"]["test"]["iou"] = None
+    with pytest.raises(LabkitError, match="infection-bce has no IoU"):
+        worded(runs=runs)
+    wrong = dict(made_up.verdicts())
+    del wrong["infection_harder"]
+    with pytest.raises(LabkitError, match="infection_harder"):
+        worded(verdicts=wrong)
+
+
+def test_pages_that_typst_cannot_tag_are_made_without_tags(worded, monkeypatch, capsys):
+    class Compiler:
+        """typst's, but that it fails to tag letters of some sizes."""
+
+        def __init__(self, *given, **more):
+            self.compiler = Typst(*given, **more)
+
+        def compile(self, format, sys_inputs, pdf_tags=True):
+            if format == "pdf" and pdf_tags and int(sys_inputs["smaller"]) < fails:
+                error = typst.TypstError()
+                error.message = (
+                    "internal error: parent group (occurred at crates/typst-pdf/src/tags/tree/build.rs:202:14)"
+                )
+                raise error
+            return self.compiler.compile(format=format, sys_inputs=sys_inputs, pdf_tags=pdf_tags)
+
+    Typst = typst.Compiler
+    whole = worded()
+    monkeypatch.setattr(report.typst, "Compiler", Compiler)
+    for fails, tags in ((0, True), (report.SIZES - 1, True), (report.SIZES, False)):
+        assert worded() == whole
+        assert (b"/StructTreeRoot" in worded.page.with_suffix(".pdf").read_bytes()) == tags
+        assert ("report.pdf has no tags for screen readers" in capsys.readouterr().out) == (not tags)
+
+
+def test_nothing_from_data_is_markup(worded):
+    text = worded(data='#panic("x") $x$ *a* <b>', about="_a_ #b @c")
+    assert '#panic("x") $x$ *a*'.replace('"', "&quot;") in text or '#panic("x") $x$ *a*' in text
+    assert "_a_ #b @c" in text
+
+
+def test_results_that_are_not_there(tmp_path):
+    with pytest.raises(LabkitError, match="results.json: is not there yet"):
+        report.render("nothing", root=tmp_path)
+
+
+def test_section_on_what_switches_gain(worded):
+    def row(name, mean, p, verdict, seeds=(0,)):
+        gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "p_adjusted": p, "verdict": verdict}
+        costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
+        return {
+            "name": name,
+            "title": name,
+            "task": "lung" if name.startswith("lung") else "infection",
+            "seeds": list(seeds),
+            "changes": ["flips 3", "tta 2"],
+            "iou": 0.5,
+            "gain": gain,
+            "gains": [mean + 0.02 * seed for seed in seeds],
+        } | costs
+
+    def switches(rows: list[dict], seen: list[str] | None = None) -> str:
+        return worded(ablation={"alpha": 0.05, "seen": seen, "rows": rows})
+
+    better, worse = (
+        row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
+        row("infection-worse", -0.03, 0.01, "lower"),
+    )
+    alike = row("lung-alike", 0.001, 0.9, "none")
+    text = switches([better, worse, alike])
+    assert "Beyond the Reference's Recipe" in text.replace("’", "'")
+    assert (
+        "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
+        "( +0.040 to +0.060 ). A lower one"
+    ) in text
+    assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
+    assert "What was trained with one seed may owe its difference to that." in text
+    assert (
+        "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
+        in text
+    )
+    text = switches([alike, alike])
+    assert (
+        "No experiment has a higher IoU by more than chance" in text
+        and "For all of them no difference was found" in text
+    )
+    assert "A lower one" not in text and "one seed may owe" not in text
+    assert "an oracle" not in text
+    told = alike | {
+        "name": "infection-told",
+        "title": "infection-told",
+        "task": "infection",
+        "changes": ["lung_input", "lungs true (an oracle)"],
+    }
+    assert "told the true lungs (an oracle) shows what" in switches([alike, told])
+    wider = switches([better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}])
+    assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
+    assert "For it no difference was found" in switches([alike])
+    start = "Some experiments start from the weights of another run or ask its network for the lungs."
+    assert start not in switches([alike])
+    assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
+    assert "1 test film is among the films that such a run was trained or chosen on, so on it they have" in switches(
+        [alike], ["COVID-19/a.png"]
+    )
+    assert "Recipe" not in worded().replace("recipe", "")
+    # A table too long for a page with other things on it goes to the end.
+    for count, place in ((12, "Table IV:"), (40, "Table VII:")):
+        text = switches([alike] * count)
+        assert f"{place} Gain in per-image IoU" in text
