@@ -220,7 +220,7 @@ def runs(
     import pandas as pd
 
     from labkit.experiment import meant
-    from labkit.runs import SCORES, every
+    from labkit.runs import REDUCTION, SCORES, every
 
     rows = [run.summary() for run in every(preset)]
     if as_json:
@@ -228,6 +228,7 @@ def runs(
     elif rows:
         table = pd.DataFrame(rows).astype({f"test {score}": float for score in SCORES})
         print(table.to_string(index=False, na_rep="", float_format="{:.3f}".format))
+        print(REDUCTION)
     elif known := sorted({run.folder.parts[-3] for run in every()}) if preset else []:
         print(
             f"nothing of preset {preset!r} has been run yet{meant(preset, known)}; there are runs of {', '.join(known)}"

@@ -63,6 +63,7 @@ def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict
         "image_share_mean": float(table["image_share"].mean()),
         "lung_share_median": float(table["lung_share"].median()),
         "regions_median": float(table["regions"].median()),
+        "solidity_median": float(table["solidity"].median()),
         "likeness_median": float(table["likeness"].median()),
         "controls": int(pack.samples["control"].sum()),
         "audit": audit.summarise(pack, findings),

@@ -39,11 +39,15 @@ def collect(experiments: list[Experiment]) -> dict:
     # In their order: what a run starts from stands above it.
     summaries = {run.folder: evaluate(run) for run in experiments}
     films = _eda(list(chosen.values()), summaries)
-    runs, scores = {}, {}
-    for name, experiment in chosen.items():
-        leaked = films[experiment.task]["audit"]["leaked"]
-        runs[name], scores[name] = run_results.describe(experiment, summaries[experiment.folder], leaked)
-    compared = comparisons(scores)
+    scores = {
+        (run.name, run.seed): run_results.film_scores(run.folder) for run in experiments if run.name in RUNS.values()
+    }
+    scores_of = {name: scores[name, run.seed] for name, run in chosen.items()}
+    runs = {}
+    for name, run in chosen.items():
+        leaked = films[run.task]["audit"]["leaked"]
+        runs[name] = run_results.describe(run, summaries[run.folder], scores_of[name], leaked)
+    compared, over_seeds = comparisons(scores_of), spread(scores)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,
@@ -59,11 +63,11 @@ def collect(experiments: list[Experiment]) -> dict:
         "experiments": [{"name": run.name, "seed": run.seed} for run in experiments],
         "runs": runs,
         "comparisons": compared,
-        "spread": spread(experiments, summaries),
+        "spread": over_seeds,
         "consistency": consistency(runs),
         "conventions": _conventions(experiments, chosen),
         "ablation": ablation.compare(experiments),
-        "verdicts": verdicts.reach(runs, films, compared),
+        "verdicts": verdicts.reach(runs, films, compared, over_seeds),
         "thresholds": verdicts.THRESHOLDS,
         "environment": _distinct(
             [one for run in chosen.values() for one in read_json(run.folder / "experiment.json")["environments"]]
@@ -72,19 +76,30 @@ def collect(experiments: list[Experiment]) -> dict:
     }
 
 
+def paired(bce: pd.DataFrame, bce_iou: pd.DataFrame, score: str) -> tuple[np.ndarray, np.ndarray]:
+    """A score of the same test films with either loss, from their run_results.film_scores; NaN where it is not defined.
+
+    ASD counts only where both losses locate the mask: elsewhere it tells of a missed place and not of outlines.
+    """
+    bce_iou = bce_iou.reindex(bce.index)
+    first, second = bce[score], bce_iou[score]
+    if score == "asd":
+        located = (bce["iou"] >= metrics.LOCATED) & (bce_iou["iou"] >= metrics.LOCATED)
+        first, second = first.where(located), second.where(located)
+    return first.to_numpy(float), second.to_numpy(float)
+
+
 def comparisons(scores: dict[str, pd.DataFrame]) -> dict[str, dict]:
     """BCE+IoU against BCE on the same test films: for each task and score of COMPARED a statistics.paired_difference.
 
-    `scores`: those of each run's test films, control films left out, by class and name. Each comparison also has `p_adjusted`
-    (Holm, over all the tests made) and `verdict`.
+    `scores`: the run_results.film_scores of each run. Each comparison also has `p_adjusted` (Holm, over all the tests made)
+    and `verdict`.
     """
     found = {}
     for task in ("lung", "infection"):
         bce, bce_iou = (scores[RUNS[task, loss]] for loss in ("bce", "bce_iou"))
         for score in COMPARED:
-            found[task, score] = statistics.paired_difference(
-                bce[score].to_numpy(), bce_iou[score].reindex(bce.index).to_numpy()
-            )
+            found[task, score] = statistics.paired_difference(*paired(bce, bce_iou, score))
     adjusted = statistics.holm([difference["p"] for difference in found.values()])
     for difference, p in zip(found.values(), adjusted):
         difference["p_adjusted"] = p
@@ -92,36 +107,40 @@ def comparisons(scores: dict[str, pd.DataFrame]) -> dict[str, dict]:
     return {task: {score: found[task, score] for score in COMPARED} for task in ("lung", "infection")}
 
 
-def spread(experiments: list[Experiment], summaries: dict[Path, dict]) -> dict | None:
-    """Test IoU and MAE over trainings that differ in their seed alone; None where there is one seed.
+def spread(scores: dict[tuple[str, int], pd.DataFrame]) -> dict | None:
+    """How test scores differ over trainings that differ in their seed alone; None where the four runs share but one seed.
 
-    `summaries`: what evaluate() gave for each run, by its folder.
+    `scores`: the run_results.film_scores of each of the reference's runs, by its name and seed.
 
-    For each of the reference's runs, and for the gain of BCE+IoU over BCE with the same seed, by task: `mean`, `deviation`
-    (standard, n - 1), `low`, `high` (smallest and largest) over the seeds. For a gain also `one_sign`: whether it is above 0
-    with every seed, or below 0 with every one.
+    `runs`: of each run IoU and MAE; `gains`: of each task and score of COMPARED, how much BCE+IoU is above BCE with the same
+    seed, by the mean over the films that `paired` leaves. Each as `mean`, `deviation` (standard, n - 1), `low`, `high`
+    (smallest and largest) over the seeds; a gain also has `one_sign`: whether it is above 0 with every seed, or below 0 with
+    every one. A gain that is not defined with some seed is empty.
     """
-    ours = [run for run in experiments if run.name in RUNS.values()]
-    seeds_of = [{run.seed for run in ours if run.name == name} for name in RUNS.values()]
-    seeds = [seed for seed in dict.fromkeys(run.seed for run in ours) if all(seed in each for each in seeds_of)]
+    names = RUNS.values()
+    seeds = [
+        seed for seed in dict.fromkeys(seed for _, seed in scores) if all((name, seed) in scores for name in names)
+    ]
     if len(seeds) < 2:
         return None
-    scored = {(run.name, run.seed): summaries[run.folder]["test"] for run in ours if run.seed in seeds}
 
     def over_seeds(values: list[float]) -> dict:
         mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
         return {"mean": mean, "deviation": deviation, "low": min(values), "high": max(values)}
 
-    def of(name: str, score: str) -> list[float]:
-        return [scored[name, seed][score] for seed in seeds]
-
-    found: dict = {"seeds": seeds, "runs": {}, "gains": {}}
-    for name in RUNS.values():
-        found["runs"][name] = {score: over_seeds(of(name, score)) for score in ("iou", "mae")}
-    for task in ("lung", "infection"):
-        pairs = {score: zip(of(RUNS[task, "bce"], score), of(RUNS[task, "bce_iou"], score)) for score in ("iou", "mae")}
-        gains = {score: over_seeds([b - a for a, b in pair]) for score, pair in pairs.items()}
-        found["gains"][task] = {score: it | {"one_sign": it["low"] * it["high"] > 0} for score, it in gains.items()}
+    found: dict = {"seeds": seeds, "runs": {}, "gains": {"lung": {}, "infection": {}}}
+    for name in names:
+        means = {score: [float(scores[name, seed][score].mean()) for seed in seeds] for score in ("iou", "mae")}
+        found["runs"][name] = {score: over_seeds(values) for score, values in means.items()}
+    for task, gains in found["gains"].items():
+        for score in COMPARED:
+            pairs = [
+                paired(scores[RUNS[task, "bce"], seed], scores[RUNS[task, "bce_iou"], seed], score) for seed in seeds
+            ]
+            means_of = [metrics.mean(second - first) for first, second in pairs]
+            gains[score] = {} if np.isnan(means_of).any() else over_seeds(means_of)
+            if gains[score]:
+                gains[score]["one_sign"] = min(means_of) > 0 or max(means_of) < 0
     return found
 
 

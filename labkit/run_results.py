@@ -1,6 +1,7 @@
 """What the report states of one run at its best epoch."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,17 +11,16 @@ from labkit import boundary, calibration, evaluation, metrics, severity, statist
 from labkit.experiment import Experiment
 
 
-def describe(experiment: Experiment, summary: dict, leaked: list[str]) -> tuple[dict, pd.DataFrame]:
-    """What results.json has of a run, and the film_scores of its test films, by which two runs are compared.
+def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked: list[str]) -> dict:
+    """What results.json has of a run.
 
-    `summary` is what evaluate() gave for it; `leaked` the test films of its task that also stand in another split, as
-    "class/name".
+    `summary` is what evaluate() gave for it, `scores` its film_scores; `leaked` the test films of its task that also stand in
+    another split, as "class/name".
     """
     history = pd.read_csv(experiment.folder / "history.csv").set_index("epoch")
     best = summary["best_epoch"]
     val, test = (metrics.rows_of(experiment.folder, split) for split in ("val", "test"))
     bins = {split: evaluation.bins_of(experiment.folder, split) for split in ("val", "test")}
-    scores = film_scores(test, bins["test"]["image"])
     kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
     intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores if name != "excess"}
     of_val = {"iou": statistics.mean_interval(metrics.film_iou(val).to_numpy())}  # of these only the headline is judged
@@ -37,7 +37,7 @@ def describe(experiment: Experiment, summary: dict, leaked: list[str]) -> tuple[
     others = evaluation.summarise(test[~known], {region: films[~known] for region, films in bins["test"].items()})
     kept |= {"leaked": int(known.sum()), "test_without_leaked": others}
     kept |= {"by_size": by_size(test), "size_rank": size_rank(test), "threshold": other_threshold(bins, summary)}
-    kept |= {
+    return kept | {
         "name": experiment.name,
         "seed": experiment.seed,
         "task": experiment.task,
@@ -47,14 +47,14 @@ def describe(experiment: Experiment, summary: dict, leaked: list[str]) -> tuple[
         "late_rise": late_rise(history["iou"].to_numpy()),
         "val_loss_falls": int((history["val_loss"].diff() < 0).sum()),  # from one epoch to the next
     }
-    return kept, scores
 
 
-def film_scores(rows: pd.DataFrame, bins: np.ndarray) -> pd.DataFrame:
-    """The scores of films from their `rows` and their calibration.bins over all pixels, by class and name.
+def film_scores(folder: Path) -> pd.DataFrame:
+    """The scores of the test films of the run in a folder, control films left out, by class and name.
 
-    Those of metrics.film_scores, boundary.distances, and calibration.excess; NaN where not defined.
+    Those of metrics.film_scores, boundary.distances, and calibration.excess over all pixels; NaN where not defined.
     """
+    rows, bins = metrics.rows_of(folder, "test"), evaluation.bins_of(folder, "test")["image"]
     others = rows[list(boundary.COLUMNS)].assign(excess=calibration.excess(bins)).where(rows["truth"] > 0)
     return metrics.film_scores(rows).join(others).set_index([rows["class"], rows["name"]])
 

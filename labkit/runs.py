@@ -14,6 +14,7 @@ from labkit.experiment import Experiment, meant
 from labkit.files import read_json, shown
 
 SCORES = ("iou", "dice", "mae")  # of those in evaluation.json, the ones that a list of runs has room for
+REDUCTION = f"IoU and Dice: {metrics.REDUCTION}; MAE: of all test films"  # control films are left out of all three
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def compared_text(found: dict) -> str:
     rows = [[knob, *values] for knob, values in found["knobs"].items()]
     rows += [[f"test {score}", *(f"{value:.3f}" for value in values)] for score, values in found["scores"].items()]
     told, difference = [pd.DataFrame(rows, columns=["", first, second]).to_string(index=False)], found["difference"]
+    told.append(REDUCTION)
     if difference["low"] is None:
         return "\n".join([*told, "they share too few test films to tell a difference"])
     if "fingerprint" in found["knobs"]:

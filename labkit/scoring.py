@@ -48,12 +48,12 @@ def logits_of(network: nn.Module, images: Tensor, lungs: Tensor, experiment: Exp
     """The network's logits (B, 1, H, W) of images of that shape, whose lung masks are `lungs`.
 
     Unless the experiment needs_true_lungs, these may be (B, 0, H, W). With `tta`, the mean over that many views of a film:
-    itself, its mirror image, and the two moved by a pixel. Whatever judges a network goes through here, validation
-    during training too: the best epoch is chosen by what is then scored.
+    itself, its mirror image, and the two moved by a pixel; in float32, as all means are. Whatever judges a network goes
+    through here, validation during training too: the best epoch is chosen by what is then scored.
     """
     lungs = lungs_of(network, images, lungs, experiment)
     films = network_input(images, lungs, experiment)
-    logits = torch.stack([_of_view(network, films, view) for view in range(experiment.tta)]).mean(0)
+    logits = torch.stack([_of_view(network, films, view).float() for view in range(experiment.tta)]).mean(0)
     return logits.masked_fill(lungs == 0, BACKGROUND_LOGIT) if experiment.lung_prior else logits
 
 

@@ -36,12 +36,16 @@ def mean_interval(values: np.ndarray) -> dict:
 def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     """How much `second` is above `first`, film by film; pairs with a NaN on either side are left out.
 
-    `mean`, `low`, `high`, `count`: as mean_interval of the differences; `differing`: how many are not 0. `p`: two-sided
-    Wilcoxon signed-rank test (Pratt's rule for zeros), None where no film differs or fewer than two are left.
+    `first`, `second`: the means over the pairs, None where there is none. `mean`, `low`, `high`, `count`: as mean_interval of
+    the differences; `differing`: how many are not 0. `p`: two-sided Wilcoxon signed-rank test (Pratt's rule for zeros), None
+    where no film differs or fewer than two are left.
     """
-    differences = np.asarray(second, float) - np.asarray(first, float)
-    differences = differences[~np.isnan(differences)]
-    found = mean_interval(differences) | {"differing": int(np.count_nonzero(differences))}
+    pairs = np.column_stack([first, second]).astype(float)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    differences = pairs[:, 1] - pairs[:, 0]
+    means = pairs.mean(axis=0).tolist() if len(pairs) else [None, None]
+    found = dict(zip(("first", "second"), means)) | mean_interval(differences)
+    found["differing"] = int(np.count_nonzero(differences))
     if len(differences) < 2 or not differences.any():
         return found | {"p": None}
     return found | {"p": float(stats.wilcoxon(differences, zero_method="pratt").pvalue)}

@@ -44,6 +44,7 @@ def beside_reported(results: dict, task: str | None = None) -> pd.DataFrame:
             row |= {"val_loss": run["val"]["loss"], "val_mae": run["val"]["mae"], "val_iou": run["val"]["iou"]}
             row |= {f"reported_{key}": value for key, value in published[name].items()}
             row |= {"test_mae": run["test"]["mae"], "test_iou": run["test"]["iou"]}
+            row |= {"reduction": run["test"]["reduction"]}
             rows.append(row)
     return pd.DataFrame(rows)
 

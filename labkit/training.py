@@ -258,7 +258,7 @@ def _write_history(folder: Path, history: list[dict]) -> None:
 
 def _line(history: list[dict], experiment: Experiment) -> str:
     row = history[-1]
-    left = (experiment.epochs - len(history)) * np.mean([past["seconds"] for past in history])
+    left = (experiment.epochs - len(history)) * np.median([past["seconds"] for past in history])
     return (
         f"{experiment.label} epoch {row['epoch']}/{experiment.epochs}  train loss {row['train_loss']:.4f}  val loss "
         f"{row['val_loss']:.4f}  MAE {row['mae']:.4f}  IoU {row['iou']:.4f}  {row['seconds']:.1f} s, {left:.0f} s left"

@@ -23,14 +23,16 @@ THRESHOLDS = {
 }
 
 
-def reach(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dict]) -> dict[str, bool | str]:
-    """For each claim of the reference, whether these results bear it out.
+def reach(
+    runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dict], spread: dict | None
+) -> dict[str, bool | str]:
+    """For each claim of the reference, whether these results bear it out, by what results.json has under these names.
 
     BCE+IoU against BCE: "higher", "lower" or "none", by the difference over the test films (statistics.verdict), and whether
-    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is, "open" otherwise, "few"
-    for too few films. `..._confidence`: "worse" where BCE+IoU is further from what its probabilities promise, by their excess,
-    "better" where it is nearer, "none" without a difference that matters. `recommended`: the tasks where BCE+IoU has the
-    higher overlap, by more than what is comparable.
+    their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is and there is a difference,
+    "few" for too few films, "open" otherwise. `..._confidence`: "worse" where BCE+IoU is further from what its probabilities
+    promise, by their excess, "better" where it is nearer, "none" without a difference that matters. `recommended`: the tasks
+    where BCE+IoU has the higher overlap, by more than what is comparable, and with every seed.
 
     Other claims about scores hold only if they do on the validation and on the test films; that infection is much harder only
     if the tasks' intervals are that far apart; outlines, sizes, and what beats calling the whole lung infected go by test
@@ -56,6 +58,10 @@ def reach(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dic
     def gaps(split: str) -> list[float]:
         return [abs(a[split]["iou"] - b[split]["iou"]) for a, b in pairs]
 
+    def recommended(task: str) -> bool:
+        iou, seeds = compared[task]["iou"], spread["gains"][task]["iou"] if spread else {"one_sign": True}
+        return iou["verdict"] == "higher" and _comparable(iou) != "yes" and seeds["one_sign"]
+
     def between_losses(split: str) -> list[float]:
         return [abs(task["bce_iou"][split]["iou"] - task["bce"][split]["iou"]) for task in (lung, infection)]
 
@@ -73,7 +79,7 @@ def reach(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dic
             f"{task}_confidence": _confidence(compared[task]["excess"], **both_losses)
             for task, both_losses in tasks.items()
         },
-        "recommended": " and ".join(f"{task}s" for task in tasks if _better(compared[task]["iou"])),
+        "recommended": " and ".join(f"{task}s" for task in tasks if recommended(task)),
         # Discussion: the IoU term "is essential to avoid trivial all-zero predictions": without it, but not with it.
         "bce_all_zero": both(
             lambda split: (
@@ -82,7 +88,7 @@ def reach(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dic
                 >= infection["bce_iou"][split]["empty_predictions"]
             )
         ),
-        # Results: infection "proves substantially harder".
+        # Abstract: infection "proves substantially harder".
         "infection_harder": both(lambda split: all(surely_harder(a, b, split) for a, b in pairs)),
         # Results: on infections both "capture the general infection location but struggle with precise boundary delineation".
         # Where the whole lung would do as well, an overlap shows no place.
@@ -111,10 +117,6 @@ def reach(runs: dict[str, dict], films: dict[str, dict], compared: dict[str, dic
     }
 
 
-def _better(iou: dict) -> bool:
-    return iou["verdict"] == "higher" and _comparable(iou) != "yes"
-
-
 def _confidence(excess: dict, bce: dict, bce_iou: dict) -> str:
     """Whether BCE+IoU's probabilities are "worse" or "better" than BCE's by their excess, which is best at 0; or "none"."""
     before, after = (run["test"]["calibration"]["image"]["excess"] for run in (bce, bce_iou))
@@ -141,7 +143,7 @@ def _comparable(difference: dict) -> str:
         return "few"
     if -near <= low and high <= near:
         return "yes"
-    return "no" if low > near or high < -near else "open"
+    return "no" if difference["verdict"] != "none" and (low > near or high < -near) else "open"
 
 
 def _plateau(rise: dict[str, float] | None) -> str:

@@ -288,3 +288,24 @@ def test_section_on_what_switches_gain(worded):
     for count, place in ((12, "Table IV:"), (40, "Table VII:")):
         text = switches([alike] * count)
         assert f"{place} Gain in per-image IoU" in text
+
+
+def test_what_cannot_be_compared_is_told_as_that(worded):
+    """As where BCE predicts nothing: no confident pixel, and no mask whose place is found."""
+    compared = made_up.compared()
+    nothing = {"mean": None, "low": None, "high": None, "first": None, "second": None, "count": 0, "p_adjusted": None}
+    for score in ("asd", "excess"):
+        compared["infection"][score] |= nothing | {"verdict": "none"}
+    text = worded(comparisons=compared)
+    assert "for the 10 tests made" in text and "for the 12 tests made" in worded()
+    assert "On infections there is no such film." in text
+    assert (
+        "On infections, film by film, that cannot be compared, for no film has such pixels with both losses, and"
+        in text
+    )
+    runs = made_up.runs()
+    runs["infection-bce"]["test"]["severity"] = {"films": 0} | dict.fromkeys(runs["infection-bce"]["test"]["severity"])
+    runs["infection-bce"]["asd_where_located"] = {"mean": None, "low": None, "high": None, "count": 0}
+    text = worded(runs=runs, verdicts=made_up.verdicts() | {"outlines_harder": False})
+    assert "With BCE it is not known, for no test film has a lung mask." in text
+    assert "the outlines are – and 1.6 pixels off" in text and "overlap)" not in text

@@ -93,45 +93,52 @@ def cell_with(value, key):
     return eval(last, names)
 
 
+def film_scores(iou, lost=0.0):
+    """Of three films; BCE+IoU is told apart by `lost`, so much lower than 1 its Brier score and its excess are."""
+    return pd.DataFrame(
+        {"iou": [iou] * 3, "mae": 0.1, "hard_mae": 0.1, "brier": 1 - lost, "excess": 1 - lost, "asd": 2.0}
+    )
+
+
 def test_spread_over_seeds(worded):
-    ious = {
-        ("infection-bce", 0): 0.5,
-        ("infection-bce", 4): 0.6,
-        ("infection-bce_iou", 0): 0.7,
-        ("infection-bce_iou", 4): 0.64,
-    }
-    given = {"lung-bce": 0.9, "lung-bce_iou": 0.9}
-    experiments = [run.model_copy(update={"seed": seed}) for seed in (0, 4) for run in load_all("smoke")]
-    summaries = {
-        run.folder: {"test": {"iou": ious.get((run.name, run.seed), given.get(run.name)), "mae": 0.1}}
-        for run in experiments
-    }
-    found = results.spread(experiments, summaries)
+    scores = {(name, seed): film_scores(0.9) for name in ("lung-bce", "lung-bce_iou") for seed in (0, 4)}
+    for seed, bce, bce_iou in ((0, 0.5, 0.7), (4, 0.6, 0.64)):
+        scores["infection-bce", seed] = film_scores(bce)
+        scores["infection-bce_iou", seed] = film_scores(bce_iou, lost=0.1)
+    scores["lung-bce", 4]["iou"] = scores["lung-bce_iou", 4]["iou"] = metrics.LOCATED / 2  # no outline to speak of
+    found = results.spread(scores)
     assert found["seeds"] == [0, 4]
     assert found["runs"]["infection-bce"]["iou"] == pytest.approx(
         {"mean": 0.55, "deviation": 0.1 / 2**0.5, "low": 0.5, "high": 0.6}
     )
-    assert found["gains"]["infection"]["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2)
-    assert found["gains"]["lung"]["iou"]["deviation"] == 0
-    assert found["gains"]["infection"]["iou"]["one_sign"] and not found["gains"]["lung"]["iou"]["one_sign"]
-    assert results.spread(load_all("smoke"), summaries) is None
+    lung, infection = found["gains"]["lung"], found["gains"]["infection"]
+    assert infection["iou"]["mean"] == pytest.approx((0.2 + 0.04) / 2) and lung["iou"]["deviation"] == 0
+    assert infection["iou"]["one_sign"] and infection["brier"]["one_sign"] and not lung["iou"]["one_sign"]
+    assert infection["asd"]["mean"] == 0 and lung["asd"] == {}
+    assert results.spread({key: one for key, one in scores.items() if key[1] == 0}) is None
     table = cell_with(found, "spread")
     assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
-    assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2)
+    assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2) and pd.isna(table.loc[("lung", "asd"), "mean"])
     assert cell_with(None, "spread") == "one seed a run: not known"
     text = worded(spread=found)
     assert "Each of the four runs was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
     assert "2 seeds a run" in text and "of one seed each" not in text and "means over seeds" not in text
     assert "With the same seed, BCE+IoU minus BCE is 0.000 ± 0.000 (from 0.000 to 0.000 ) on lungs and +0.120" in text
     assert (
-        "Which loss has the higher IoU on lungs, MAE on lungs or MAE on infections depends on the seed, so the conclusion "
-        "leaves that out."
+        "Which loss has the higher IoU on lungs, MAE on lungs, MAE on infections, Brier score on lungs, ASD on infections or "
+        "confidence on lungs depends on the seed, so the conclusion leaves that out."
     ) in text
-    assert "BCE+IoU is the overlap on infections and the nearer outlines on infections. What speaks against" in text
+    assert "What speaks for BCE+IoU is the overlap on infections. What speaks against it is the higher Brier" in text
     assert "not with every seed" not in text
     turned = copy.deepcopy(found)
-    turned["gains"]["infection"]["iou"]["one_sign"] = False
-    assert "it is the better choice here by its overlap, though not with every seed" in worded(spread=turned)
+    for score in ("iou", "brier", "excess"):
+        turned["gains"]["infection"][score]["one_sign"] = False
+    text = worded(spread=turned, verdicts=made_up.verdicts(spread=turned))
+    assert "it is the better choice here by its overlap, though not with every seed" in text
+    assert "By overlap the recommendation is borne out for neither." in text
+    assert (
+        "neither overlap nor MAE nor outlines nor calibration speak for BCE+IoU." in text and "against it" not in text
+    )
     assert "of one seed each" in worded() and "Spread Between Trainings" not in worded()
 
 
@@ -199,8 +206,16 @@ def test_a_better_threshold_is_chosen_on_validation_films():
 
 
 def test_spread_is_of_the_seeds_that_all_four_runs_have():
-    once = load_all("smoke")
-    more = [run.model_copy(update={"seed": seed}) for seed in (1, 2) for run in once if seed == 1 or run.task == "lung"]
-    summaries = {run.folder: {"test": {"iou": 0.1 * run.seed, "mae": 0.1}} for run in once + more}
-    assert results.spread(once + more, summaries)["seeds"] == [0, 1]
-    assert results.spread(once + more[4:], summaries) is None
+    scores = {(name, seed): film_scores(0.5) for name in made_up.RUN_NAMES for seed in (0, 1)}
+    scores |= {(name, 2): film_scores(0.5) for name in made_up.RUN_NAMES[:2]}
+    assert results.spread(scores)["seeds"] == [0, 1]
+    del scores["infection-bce", 1]
+    assert results.spread(scores) is None
+
+
+def test_outlines_are_compared_where_both_losses_locate_the_mask():
+    bce, bce_iou = (
+        pd.DataFrame({"iou": iou, "asd": asd}) for iou, asd in (((0.5, 0.0, 0.6), 2.0), ((0.5, 0.6, 0.05), 1.0))
+    )
+    np.testing.assert_array_equal(results.paired(bce, bce_iou, "asd"), [[2, np.nan, np.nan], [1, np.nan, np.nan]])
+    np.testing.assert_array_equal(results.paired(bce, bce_iou, "iou"), [bce["iou"], bce_iou["iou"]])
