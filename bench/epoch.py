@@ -7,7 +7,7 @@ import torch
 from common import interleave, phantom, rates, show
 
 from labkit import store
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.training import Trainee, train_epoch
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     rows = []
     for batch in (8, 16):
         knobs = phantom(batch=batch)
-        pack, device = store.load(knobs), device_of(knobs)
+        pack, device = store.load(knobs), set_up_device(knobs)
         state, chosen = Trainee(knobs, device), pack.rows("Train")
         images = torch.rand(batch, 1, knobs.size, knobs.size)
         masks = (images < 0.3).float()

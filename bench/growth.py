@@ -23,11 +23,11 @@ from labkit.presets import load
 
 def one(data: str) -> None:
     """Train one epoch in this process and print its films, its seconds, and MB."""
-    from labkit.hardware import device_of
+    from labkit.hardware import set_up_device
     from labkit.training import Trainee, train_epoch
 
     knobs = load("demo", "lung-bce_iou", data=data, base=8, size=64, batch=16)
-    pack, device = store.load(knobs), device_of(knobs)
+    pack, device = store.load(knobs), set_up_device(knobs)
     state = Trainee(knobs, device)
     rows = pack.rows("Train")
     train_epoch(state, pack, rows[:64], 1)

@@ -21,7 +21,7 @@ from monai.metrics import (
 from torchmetrics.functional.classification import binary_calibration_error
 
 from labkit import evaluation, metrics, scoring, store
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.model import ResidualUNet
 from labkit.training import Trainee, train_epoch
 
@@ -58,7 +58,7 @@ def main() -> None:
     rows = []
     for base, size, films, epochs in ((16, 128, 240, 3), (64, 256, 24, 1)):
         knobs = phantom(base=base, size=size, batch=8)
-        pack, device = store.load(knobs), device_of(knobs)
+        pack, device = store.load(knobs), set_up_device(knobs)
         state, chosen = Trainee(knobs, device), np.arange(films)
         for epoch in range(epochs):
             train_epoch(state, pack, pack.rows("Train")[: films if base == 64 else None], epoch)

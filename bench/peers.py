@@ -18,7 +18,7 @@ from monai.transforms import Compose, RandFlipd, RandRotated, RandScaleIntensity
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit import losses, store
-from labkit.hardware import autocast, device_of
+from labkit.hardware import autocast, set_up_device
 from labkit.model import ResidualUNet
 from labkit.training import Trainee, train_epoch
 
@@ -33,7 +33,7 @@ def stepper(name: str, tuned: bool):
     network, images = make(name), torch.rand(4, 1, 256, 256)
     masks, device = (images < 0.3).float(), torch.device("cpu")
     if tuned:
-        device = device_of(knobs)  # which keeps memory
+        device = set_up_device(knobs)  # which keeps memory
         network, images = network.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
@@ -69,7 +69,7 @@ def networks() -> None:
 
 def pipelines() -> None:
     knobs = phantom(batch=16)
-    pack, device = store.load(knobs), device_of(knobs)
+    pack, device = store.load(knobs), set_up_device(knobs)
     chosen = pack.rows("Train")
     state = Trainee(knobs, device)
     films = [

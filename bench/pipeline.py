@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
 from labkit import store
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.training import Trainee, train_epoch
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     rows = []
     for base, size, films, rounds in ((16, 128, 192, 5), (64, 256, 16, 3)):
         knobs = phantom(base=base, size=size, batch=min(16, films))
-        pack, device = store.load(knobs), device_of(knobs)
+        pack, device = store.load(knobs), set_up_device(knobs)
         chosen = pack.rows("Train")[:films]
         state = Trainee(knobs, device)
         plain = in_its_own_process(plain_epochs, pack.samples.loc[chosen], base, size, knobs.batch)

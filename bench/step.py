@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from common import in_its_own_process, interleave, phantom, plain_stepper, ratio, show
 
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.training import Trainee
 
-GMACS = 38.7  # of one film forward (DESIGN; torch's flop counter agrees, see tests/test_model.py)
+GMACS = 38.7  # of one film forward (by torch's flop counter, see tests/test_model.py)
 
 
 def convolution(channels: int, side: int, backward: bool, batch: int = 4):
@@ -46,7 +46,7 @@ def main(batches: list[int]) -> None:
     rows = []
     for batch in batches:
         knobs = phantom(base=64, size=256, batch=batch)
-        device = device_of(knobs)
+        device = set_up_device(knobs)
         ours = Trainee(knobs, device)
         images, masks = torch.rand(batch, 1, 256, 256), (torch.rand(batch, 1, 256, 256) < 0.3).float()
         shapes = ((64, 256), (128, 128), (256, 64), (512, 32))

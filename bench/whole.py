@@ -17,7 +17,7 @@ from PIL import Image
 
 from labkit import audit, dataset, phantom
 from labkit.files import ROOT
-from labkit.store import in_threads
+from labkit.threads import in_threads
 from report import cloned, stages
 
 PRESET = """
@@ -66,7 +66,7 @@ def vary(sample, folder: Path, number: int) -> None:
     random = np.random.default_rng(number)
     shift, mirrored, gain = random.integers(-30, 31, 2), random.random() < 0.5, random.uniform(0.8, 1.15)
     shades = Image.fromarray(random.integers(0, 60, (9, 9), np.uint8)).resize((256, 256), Image.Resampling.BICUBIC)
-    for path in {sample["image"], sample["mask"], sample["lung"]} - {None}:
+    for path in {sample["image"], sample["mask"], sample["lung"]}:
         pixels = np.roll(np.asarray(Image.open(path)), shift, (0, 1))[:, :: -1 if mirrored else 1]
         if path == sample["image"]:
             pixels = (pixels * gain + np.asarray(shades, float) - 30 + random.normal(0, 3, pixels.shape)).clip(0, 255)

@@ -26,7 +26,7 @@ def compare(experiments: list[Experiment]) -> dict | None:
     And `seen`: test films, as "class/name", that a run which others start from, or ask for the lungs, has learnt from; None
     where there is no such run.
 
-    The runs must be trained and scored.
+    The runs must be trained and scored. Raises LabkitError where one was scored on other test films than its base.
     """
     runs: dict[str, dict[int, Experiment]] = {}  # by name and seed
     for run in experiments:
@@ -48,7 +48,8 @@ def table(found: dict) -> pd.DataFrame:
     rows = []
     for row in found["rows"]:
         flat = {"experiment": row["name"], "changes": "; ".join(row["changes"]), "seeds": len(row["seeds"])}
-        flat |= {"test_iou": row["iou"]} | {f"gain_{key}": value for key, value in row["gain"].items()}
+        gain = {f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second")}
+        flat |= {"test_iou": row["iou"]} | gain
         flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
         rows.append(flat | {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")})
     return pd.DataFrame(rows)
@@ -70,7 +71,7 @@ def _seen(runs: dict[str, dict[int, Experiment]]) -> list[str] | None:
     first = {name: next(iter(by_seed.values())) for name, by_seed in runs.items()}
     # Each pair of tasks once: all runs of a task have the same films.
     pairs = {
-        (run.task, first[name].task): (run, first[name]) for run in first.values() for name in run.starts_from.values()
+        (run.task, first[name].task): (run, first[name]) for run in first.values() for name in run.needed_runs.values()
     }
     films = (audit.shared(store.load(run), store.load(other)) for run, other in pairs.values())
     return sorted({film for some in films for film in some}) if pairs else None
@@ -86,7 +87,9 @@ def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
             "`data` and `films`"
         )
     before = before.reindex(after.index)
-    in_time = [b["iou"][: max(1, int(a["time"] / b["epoch"]))].max() - a["iou"].max() for a, b in zip(old, new)]
+    # A hair more, for a quotient that is whole may come out just below.
+    epochs = [max(1, int(a["time"] / b["epoch"] + 1e-9)) for a, b in zip(old, new)]
+    in_time = [b["iou"][:count].max() - a["iou"].max() for a, b, count in zip(old, new, epochs)]
     return {
         "name": runs[0].name,
         "title": runs[0].name + " (on lungs)" * (runs[0].task == "lung"),

@@ -12,7 +12,8 @@ from scipy.stats import mannwhitneyu
 from skimage.measure import label
 
 from labkit import progress
-from labkit.store import Pack, in_threads
+from labkit.store import Pack
+from labkit.threads import in_threads
 
 THUMBNAIL = 24  # pixels a side
 SMOOTH = 3.0  # pixels of a thumbnail: coarser shades, which all films share, are taken out before films are compared
@@ -148,7 +149,12 @@ def look(pack: Pack) -> Findings:
 
 
 def summarise(pack: Pack, findings: Findings) -> dict:
-    """What the report says of a task's audit."""
+    """What the report says of a task's audit.
+
+    Numbers of `films`; of `pairs` that show one picture, of these `exact` and `across` splits, and their `mask_iou` in the
+    mean (None where there is none); the `leaked` test films; masks that are `tiny`, have `specks`, or leave the lung
+    (`outside`); how many films the whole collection has, `official`; and the `shortcuts` by class.
+    """
     pairs, odd, tell_tales = findings
     agreement = pairs["mask_iou"].astype(float).mean()  # pairs of two empty masks have none
     return {

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from labkit import audit, dataset, eda_figures, store
 from labkit.errors import LabkitError
 from labkit.files import build_folder, resolve, shown, written
+from labkit.threads import in_threads
 
 PAGE = Path(__file__).parents[1] / "report" / "check.html"
 SHOWN = 8  # files or films in a list; the JSON has all
@@ -74,7 +75,7 @@ def _unusable(samples: pd.DataFrame) -> list[str]:
             return str(error)
         return None
 
-    found = store.in_threads(one, list(samples.itertuples()))
+    found = in_threads(one, list(samples.itertuples()))
     return [line for line in tqdm(found, "reading films", len(samples), unit="film", mininterval=1) if line]
 
 

@@ -219,7 +219,7 @@ def runs(
     """
     import pandas as pd
 
-    from labkit.experiment import meant
+    from labkit.errors import meant
     from labkit.runs import REDUCTION, SCORES, every
 
     rows = [run.summary() for run in every(preset)]

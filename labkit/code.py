@@ -6,9 +6,11 @@ from labkit.files import ROOT
 
 # experiment.py, presets.py and phantom.py are not among them: a result names its knobs and the fingerprint of its films by
 # value. What experiment.py makes of knobs (needs_true_lungs and the two below it) must therefore not change its meaning. Nor is
-# progress.py, which only tells how far work is.
+# progress.py, which only tells how far work is, nor provenance.py, whose text is kept with a result; nor code.py, errors.py and
+# files.py, on which every result would depend, and which make no number.
 TRAINING = (
     "dataset",
+    "threads",
     "store",
     "augment",
     "model",
@@ -24,7 +26,7 @@ TRAINING = (
 )
 JUDGED = ("boundary", "calibration", "severity")  # what a network is judged by after its training
 STAGES = {
-    "eda": ("dataset", "store", "eda", "audit", "style", "eda_figures"),
+    "eda": ("dataset", "threads", "store", "eda", "audit", "style", "eda_figures"),
     "train": TRAINING,
     "evaluate": (*TRAINING, "evaluation", *JUDGED),
     "figures": (

@@ -55,7 +55,6 @@ def _empty_scored(score_if_both_empty: float, score_otherwise: float):
     return mean
 
 
-# Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
 HEADLINE = "per-image mean, empty truths left out"
 # Rules for empty truths change nothing where no truth is empty.
 FOR_EMPTY_TRUTHS = {
@@ -63,6 +62,7 @@ FOR_EMPTY_TRUTHS = {
     "per-image mean, empty truths 1 if predicted empty, else 0": _empty_scored(1.0, 0.0),
     "per-image mean, empty truths left out if predicted empty, else 0": _empty_scored(math.nan, 0.0),
 }
+# Name: (rows, weights) -> (IoU, Dice), each in [0, 1] or NaN. All are of the same rows.
 CONVENTIONS = {
     HEADLINE: metrics.per_image,
     **FOR_EMPTY_TRUTHS,
@@ -78,6 +78,19 @@ def mixes_conventions(iou: float, dice: float, tolerance: float = 1.5e-4) -> boo
     They are then means over films, or of different conventions. `tolerance` is for values rounded to four digits.
     """
     return abs(dice - 2 * iou / (1 + iou)) > tolerance
+
+
+def consistency(runs: dict[str, dict]) -> dict[str, int]:
+    """mixes_conventions on these results: of so many `pairs` of IoU and Dice, how many it flags.
+
+    `pooled`: of the pooled pairs, none if all is well. `per_image`: of the means over films, as it should where films differ.
+    """
+    scored = [run[split] for run in runs.values() for split in ("val", "test")]
+    flagged = {
+        "pooled": [mixes_conventions(split["pooled_iou"], split["pooled_dice"]) for split in scored],
+        "per_image": [mixes_conventions(split["iou"], split["dice"]) for split in scored],
+    }
+    return {"pairs": len(scored)} | {name: sum(found) for name, found in flagged.items()}
 
 
 def weights_of(rows: pd.DataFrame) -> np.ndarray:

@@ -18,7 +18,7 @@ import typer
 from labkit import parallel, presets, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.training import Trainee, fit, train_epoch
 
 
@@ -30,7 +30,7 @@ def train(run: Experiment) -> None:
     """
     pack = store.load(run)  # before the processes meet: while one packs the films, the others wait as long as it takes
     parallel.check(len(pack.rows("Train", run.controls)), run.batch, int(os.environ["WORLD_SIZE"]))
-    device = device_of(run)
+    device = set_up_device(run)
     if device.type == "cuda":
         number, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if number >= there:
@@ -53,7 +53,7 @@ def follow(run: Experiment, pack: store.Pack) -> None:
     identity = parallel.of_first(None)
     if identity is None:  # the training was done before
         return
-    state = Trainee(run, device_of(run))
+    state = Trainee(run, set_up_device(run))
     state.restore(run.folder, identity)
     epoch = len(state.history)
     while not parallel.of_first(None):  # until training is finished

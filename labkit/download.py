@@ -17,16 +17,16 @@ BY_HAND = f"""  1. Log in to Kaggle and download "COVID-QU-Ex Dataset" ({HANDLE}
   For this command to do it: a Kaggle API token in ~/.kaggle/kaggle.json (Kaggle > Settings > API), and a network."""
 
 
-def download() -> Path:
+def download() -> None:
     """Fetch the data set with Kaggle's own client and link it at data/covidqu; what is there already stays.
 
-    Returns data/covidqu. Raises LabkitError, with what to do by hand, if it cannot be fetched or is not what it should be.
+    Raises LabkitError, with what to do by hand, if it cannot be fetched or is not what it should be.
     """
     print(ABOUT, flush=True)
     target = files.ROOT / "data" / "covidqu"
     if target.exists():
         print(f"{shown(target)} is there already; `labkit check {shown(target)}` looks at it")
-        return target
+        return
     import kagglehub  # takes a moment to import: only where it is used
 
     try:
@@ -42,4 +42,3 @@ def download() -> Path:
     target.unlink(missing_ok=True)  # a link that leads nowhere
     target.symlink_to(root)
     print(f"{shown(target)} leads to {root}; `labkit check {shown(target)}` looks at it")
-    return target

@@ -50,7 +50,12 @@ def mean_masks(pack: Pack) -> dict[str, np.ndarray]:
 
 
 def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict:
-    """What the report says of a task's films, over all splits. Raises LabkitError where every mask, or lung mask, is black."""
+    """What the report says of a task's films, over all splits.
+
+    Numbers of `films` by split and class, and of `controls`; mean or median of the columns of `describe`; the `audit`; and what
+    this belongs to: the films' `fingerprint`, their `size`, and the `code`.
+    Raises LabkitError where every mask, or lung mask, is black.
+    """
     for kind, share in {"masks": table["image_share"], "lung masks": table["lung_share"].fillna(0)}.items():
         if not share.any():
             raise LabkitError(
@@ -70,5 +75,4 @@ def summarise(table: pd.DataFrame, pack: Pack, findings: audit.Findings) -> dict
         "fingerprint": pack.about["fingerprint"],
         "size": pack.images.shape[1],
         "code": HASHES["eda"],
-        "warnings": pack.about["warnings"],
     }

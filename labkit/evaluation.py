@@ -11,7 +11,7 @@ from labkit import boundary, calibration, metrics, provenance, severity, store
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import checksum, intact, read_json, write_json, written
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.model import parameter_count
 from labkit.scoring import film_counts, predictions, probabilities, table
 from labkit.store import Pack
@@ -23,10 +23,15 @@ SHOWN = 4  # test films in Fig. 2 and 3
 def evaluate(experiment: Experiment) -> dict:
     """Score a run's best checkpoint and return the summary; trains first if that is not done.
 
+    The summary: `identity`, `best_epoch`, `parameters`, `training_seconds`, `environment`, `files` with their checksums, and
+    for `val` and `test` what `summarise` gives, with metrics.control_scores under `controls`.
+
     Writes into experiment.folder, for the splits val and test: <split>.csv, a row a film (control films among them; the
     summary keeps them apart); calibration.npz, the `calibration.bins` of the same films, by "<split>_<region>";
     samples.npz and extremes.npz, test films with truth and probabilities for the figures; then evaluation.json. What is
     there already is not done again.
+
+    Raises LabkitError where no film of a split has a non-empty mask, and what fit() raises.
     """
     pack = store.load(experiment)
     history = fit(experiment, pack)
@@ -36,7 +41,7 @@ def evaluate(experiment: Experiment) -> dict:
     if intact(path) and read_json(path)["identity"] == identity:
         return read_json(path)
 
-    device = device_of(experiment)
+    device = set_up_device(experiment)
     network = load_best(experiment, device)
     summary: dict = {
         "identity": identity,
@@ -73,7 +78,6 @@ def evaluate(experiment: Experiment) -> dict:
                 probabilities=probabilities(network, pack.images[shown], pack.lungs[shown], experiment, device),
                 iou=film_iou[shown],
                 names=pack.samples.loc[shown, "name"].to_numpy(str),
-                classes=pack.samples.loc[shown, "class"].to_numpy(str),
             )
     names = ("val.csv", "test.csv", "calibration.npz", "samples.npz", "extremes.npz")
     write_json(path, summary | {"files": {name: checksum(folder / name) for name in names}})

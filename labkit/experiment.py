@@ -1,6 +1,5 @@
 """An Experiment: every knob of a run, with the reference report's value as its default."""
 
-import difflib
 import html
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from labkit.errors import meant
 from labkit.files import ROOT
 
 RUN_NAME = r"^\w[\w,=.+()-]*$"
@@ -153,8 +153,8 @@ class Experiment(Strict):
         return self.lungs != "true"
 
     @property
-    def starts_from(self) -> dict[str, str]:
-        """The runs of the same preset and seed whose weights it needs, by the knob that names them."""
+    def needed_runs(self) -> dict[str, str]:
+        """The runs of the same preset and seed that it starts from or asks for the lungs, by the knob that names them."""
         return {knob: getattr(self, knob) for knob in OTHER_RUNS if getattr(self, knob) != default(knob)}
 
     def identifying(self) -> dict:
@@ -194,15 +194,9 @@ UNNAMED = ("data", "device", "threads")
 
 
 def default(knob: str):
-    """A knob's value in the reference report; None where it has none."""
+    """A knob's value in the reference report; pydantic's PydanticUndefined for a knob that must be given, None for no knob."""
     field = Experiment.model_fields.get(knob)
     return field.default if field else None
-
-
-def meant(word: str, known: list[str]) -> str:
-    """' (did you mean ...?)' where a known name is close to the word, otherwise ''."""
-    close = difflib.get_close_matches(str(word), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:

@@ -142,7 +142,7 @@ def read_json(path: Path, instead: dict | None = None) -> dict:
         if content.pop("checksum", None) not in (None, _checksum(content)):
             raise ValueError("its checksum is wrong")
         return content
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # the last two: JSON, but not of an object
         if instead is not None:
             return instead
         raise LabkitError(f"{shown(path)}: cannot be read ({error}); remove it and run again") from None

@@ -9,7 +9,7 @@ from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 
 
-def device_of(experiment: Experiment) -> torch.device:
+def set_up_device(experiment: Experiment) -> torch.device:
     """The device that an experiment asks for; sets threads, memory and what makes results repeat, too.
 
     Raises LabkitError if there is no such GPU.

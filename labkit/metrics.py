@@ -137,7 +137,9 @@ def mae(rows: pd.DataFrame) -> float:
 def summarise(rows: pd.DataFrame) -> dict:
     """All scores of a split from its rows, with the reduction named; a score that is not defined is None.
 
-    The scores of `film_scores` are means over the films for which they are defined.
+    `rows` has the columns of `count`, and `loss`. The scores of `film_scores` are means over the films for which they are
+    defined. `pooled_iou`, `pooled_dice`; mean `loss`; of the films with a non-empty truth, the share with `empty_predictions`
+    and the share `located`; `reduction`, that of IoU and Dice; numbers of `films`, and of those `left_out` of IoU and Dice.
     """
     pooled_iou, pooled_dice = pooled(rows)
     scores = {name: mean(values) for name, values in film_scores(rows).items()} | {

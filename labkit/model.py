@@ -174,4 +174,5 @@ def network_of(experiment: Experiment) -> ResidualUNet:
 
 
 def parameter_count(network: nn.Module) -> int:
+    """How many weights and biases a network has, those of a frozen lung finder among them."""
     return sum(parameter.numel() for parameter in network.parameters())

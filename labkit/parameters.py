@@ -2,8 +2,8 @@
 
 import ast
 
-from labkit.errors import LabkitError
-from labkit.experiment import Experiment, meant
+from labkit.errors import LabkitError, meant
+from labkit.experiment import Experiment
 from labkit.presets import load, load_all
 
 # A notebook's parameter at its neutral value is left to the preset. No knob takes a negative number or an empty text.
@@ -16,13 +16,16 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     Reads the names that the notebook's cell of parameters, and the cell that papermill injected behind it, assign.
     Reading the cells rather than all globals lets a reader define variables of their own; and papermill, which only warns
     about a parameter that the notebook does not have, is made to stop here, before any work.
-    A notebook whose cell does not name one `experiment` gets all those of its preset.
+    A notebook without a parameter `experiment` gets all those of its preset.
+
+    Raises LabkitError for a parameter that the notebook does not have, a preset, experiment or knob that there is not, and a
+    value that a knob cannot take.
     """
-    given = {knob: namespace[knob] for knob in _parameters(namespace)}
-    given = {knob: value for knob, value in given.items() if isinstance(value, bool) or value not in NEUTRAL}
+    asked = {knob: namespace[knob] for knob in _parameters(namespace)}
+    given = {knob: value for knob, value in asked.items() if isinstance(value, bool) or value not in NEUTRAL}
     preset = given.pop("preset", "smoke")
-    if "experiment" in given:
-        return load(preset, **given)
+    if "experiment" in asked:
+        return load(preset, given.pop("experiment", ""), **given)
     unknown = set(given) - {"data"}
     if unknown:
         knob = min(unknown)

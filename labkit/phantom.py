@@ -6,7 +6,6 @@ a hazy lung base and no infection. Each says PHANTOM in a corner. They show that
 """
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +16,25 @@ from tqdm import tqdm
 
 from labkit.dataset import CLASSES, OFFICIAL_SIDE, PHANTOM_MARK, SPLITS, TREES
 from labkit.files import ROOT, lock, read_json, shown, write_json, writing
+from labkit.threads import in_threads
 
 # The grid of a film: x from -1 (left) to 1 (right), y from -1 (top) to 1 (bottom).
 Y, X = np.mgrid[-1 : 1 : OFFICIAL_SIDE * 1j, -1 : 1 : OFFICIAL_SIDE * 1j]
 SHARE = {"Train": 1, "Val": 0.25, "Test": 0.3125}  # films of a split for one of Train: the official 64 : 16 : 20
+SEED = 0
 VERSION = 2  # count up when drawing changes, so that older trees are drawn again
 
 
-def ensure(films: int, seed: int = 0) -> Path:
+def ensure(films: int) -> Path:
     """The tree of phantom films with `films` training films a task, drawn if it is not there yet."""
-    root = ROOT / "data" / "phantom" / f"{films}-seed{seed}"
-    wanted = {"films": films, "seed": seed, "version": VERSION}
+    root = ROOT / "data" / "phantom" / f"{films}-seed{SEED}"
+    wanted = {"films": films, "seed": SEED, "version": VERSION}
     mark = root / PHANTOM_MARK
     # Two at once would remove each other's.
     with lock(root.parent / ".lock", "another process that draws films or looks for them"):
         if not mark.is_file() or read_json(mark) != wanted:
             shutil.rmtree(root, ignore_errors=True)
-            write_tree(root, films, seed)
+            write_tree(root, films, SEED)
     return root
 
 
@@ -61,11 +62,10 @@ def _write_tree(root: Path, films: int, seed: int) -> None:
                     # Each film has a generator of its own, so that no film depends on how many others there are.
                     key = [seed, list(TREES).index(task), SPLITS.index(split), CLASSES.index(category), number]
                     jobs.append((folder, category, f"{category.lower()} ({number + 1}).png", key))
-    # Threads, because the filters and the PNG encoder let go of Python's lock.
-    with ThreadPoolExecutor() as pool:
-        done = pool.map(lambda job: _write_film(*job), jobs)
-        for _ in tqdm(done, f"drawing phantom films in {shown(root)}", len(jobs), unit="film", mininterval=1):
-            pass
+    # The filters and the PNG encoder let go of Python's lock.
+    done = in_threads(lambda job: _write_film(*job), jobs)
+    for _ in tqdm(done, f"drawing phantom films in {shown(root)}", len(jobs), unit="film", mininterval=1):
+        pass
     write_json(root / PHANTOM_MARK, {"films": films, "seed": seed, "version": VERSION})
 
 

@@ -16,7 +16,7 @@ from labkit.code import HASHES
 from labkit.errors import LabkitError
 from labkit.experiment import RUNS, Experiment
 from labkit.files import is_text, shown, writing, written
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.runs import Run, find
 from labkit.scoring import probabilities
 from labkit.style import PAGE, TASK_COLOURS
@@ -98,7 +98,7 @@ def _network(run: Run) -> tuple[nn.Module, Experiment]:
     if run.about["identity"]["code"] != HASHES["train"]:
         raise LabkitError(f"{run.name}: was trained by another version of the code; run notebooks/2_train.ipynb again")
     refuse_oracle(run)
-    return load_best(run.experiment, device_of(run.experiment)), run.experiment
+    return load_best(run.experiment, set_up_device(run.experiment)), run.experiment
 
 
 def find_in(pixels: np.ndarray, network: nn.Module, experiment: Experiment) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from labkit.errors import LabkitError
-from labkit.experiment import OTHER_RUNS, RUN_NAME, RUNS, UNNAMED, Experiment, Strict, default, meant, one_line
+from labkit.errors import LabkitError, meant
+from labkit.experiment import OTHER_RUNS, RUN_NAME, RUNS, UNNAMED, Experiment, Strict, default, one_line
 from labkit.files import ROOT, shown
 
 PRESETS = ROOT / "workflow" / "presets"

@@ -20,7 +20,7 @@ def digest(experiment: Experiment) -> dict[str, str]:
     task than what it is to find.
     """
     found = {}
-    for knob, name in experiment.starts_from.items():
+    for knob, name in experiment.needed_runs.items():
         folder = _folder(experiment, name)
         if not intact(folder / "training.json"):
             raise LabkitError(f"{knob}: there is no finished training in {shown(folder)}; train it first")
@@ -56,7 +56,7 @@ def start(network: nn.Module, experiment: Experiment) -> None:
     unheard, with weights of 0. `lungs`: that run's network becomes the `finder`. Does nothing where there is no other run.
     Raises LabkitError where its network is of another form.
     """
-    for knob, name in experiment.starts_from.items():
+    for knob, name in experiment.needed_runs.items():
         own, path = network.state_dict(), _folder(experiment, name) / "best.pt"
         other = checkpoint.load(path, own["head.weight"].device)["network"]
         try:

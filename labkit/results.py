@@ -32,7 +32,8 @@ COMPARED = ("iou", "mae", "hard_mae", "brier", "excess", "asd")
 def collect(experiments: list[Experiment]) -> dict:
     """Everything the report states of a preset's `experiments`, which are trained and scored first where they are not.
 
-    Raises LabkitError if one of the reference's four runs is missing.
+    Raises LabkitError if one of the reference's four runs is missing, if they have no seed in common, or if an experiment was
+    scored on other films than what it is held against.
     """
     preset = experiments[0].preset
     chosen = reference_runs(experiments)
@@ -64,7 +65,7 @@ def collect(experiments: list[Experiment]) -> dict:
         "runs": runs,
         "comparisons": compared,
         "spread": over_seeds,
-        "consistency": consistency(runs),
+        "consistency": conventions.consistency(runs),
         "conventions": _conventions(experiments, chosen),
         "ablation": ablation.compare(experiments),
         "verdicts": verdicts.reach(runs, films, compared, over_seeds),
@@ -142,19 +143,6 @@ def spread(scores: dict[tuple[str, int], pd.DataFrame]) -> dict | None:
             if gains[score]:
                 gains[score]["one_sign"] = min(means_of) > 0 or max(means_of) < 0
     return found
-
-
-def consistency(runs: dict[str, dict]) -> dict[str, int]:
-    """conventions.mixes_conventions on these results: of so many `pairs` of IoU and Dice, how many it flags.
-
-    `pooled`: of the pooled pairs, none if all is well. `per_image`: of the means over films, as it should where films differ.
-    """
-    scored = [run[split] for run in runs.values() for split in ("val", "test")]
-    flagged = {
-        "pooled": [conventions.mixes_conventions(split["pooled_iou"], split["pooled_dice"]) for split in scored],
-        "per_image": [conventions.mixes_conventions(split["iou"], split["dice"]) for split in scored],
-    }
-    return {"pairs": len(scored)} | {name: sum(found) for name, found in flagged.items()}
 
 
 def _conventions(experiments: list[Experiment], chosen: dict[str, Experiment]) -> dict | None:

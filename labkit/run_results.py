@@ -16,28 +16,36 @@ def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked
 
     `summary` is what evaluate() gave for it, `scores` its film_scores; `leaked` the test films of its task that also stand in
     another split, as "class/name".
+
+    Of `summary` it keeps `best_epoch`, `parameters`, `training_seconds`, `val` and `test`; each of these two has also
+    `intervals` (statistics.mean_interval by score: all of film_scores for test, IoU for val) and, for infections,
+    `whole_lung`, the IoU and the share located of whoever calls the whole lung infected. `over_whole_lung`: the test films'
+    IoU above that; `asd_where_located`: ASD of the test films with an IoU of LOCATED or more: both mean_intervals.
+    `test_without_leaked`: `test` without the `leaked` ones, so many. `by_size`, `size_rank`, `threshold` (other_threshold),
+    `late_rise`: by the functions below. Then `name`, `seed`, `task`, `loss`, `epochs`; the `train_loss` of the best epoch; and
+    how often the validation loss fell from one epoch to the next, `val_loss_falls`.
     """
     history = pd.read_csv(experiment.folder / "history.csv").set_index("epoch")
     best = summary["best_epoch"]
     val, test = (metrics.rows_of(experiment.folder, split) for split in ("val", "test"))
     bins = {split: evaluation.bins_of(experiment.folder, split) for split in ("val", "test")}
-    kept = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
+    found = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
     intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores if name != "excess"}
     of_val = {"iou": statistics.mean_interval(metrics.film_iou(val).to_numpy())}  # of these only the headline is judged
-    kept["val"], kept["test"] = summary["val"] | {"intervals": of_val}, summary["test"] | {"intervals": intervals}
+    found["val"], found["test"] = summary["val"] | {"intervals": of_val}, summary["test"] | {"intervals": intervals}
     # Where the place is missed, ASD tells of that and not of outlines.
-    kept["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
+    found["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
     if experiment.task == "infection":
         whole = {split: severity.whole_lung_iou(rows).to_numpy() for split, rows in (("val", val), ("test", test))}
         for split, ious in whole.items():
             located = float((ious[~np.isnan(ious)] >= metrics.LOCATED).mean())
-            kept[split]["whole_lung"] = {"iou": float(np.nanmean(ious)), "located": located}
-        kept["over_whole_lung"] = statistics.mean_interval(scores["iou"].to_numpy() - whole["test"])
+            found[split]["whole_lung"] = {"iou": float(np.nanmean(ious)), "located": located}
+        found["over_whole_lung"] = statistics.mean_interval(scores["iou"].to_numpy() - whole["test"])
     known = (test["class"] + "/" + test["name"]).isin(leaked)
     others = evaluation.summarise(test[~known], {region: films[~known] for region, films in bins["test"].items()})
-    kept |= {"leaked": int(known.sum()), "test_without_leaked": others}
-    kept |= {"by_size": by_size(test), "size_rank": size_rank(test), "threshold": other_threshold(bins, summary)}
-    return kept | {
+    found |= {"leaked": int(known.sum()), "test_without_leaked": others}
+    found |= {"by_size": by_size(test), "size_rank": size_rank(test), "threshold": other_threshold(bins, summary)}
+    return found | {
         "name": experiment.name,
         "seed": experiment.seed,
         "task": experiment.task,

@@ -9,8 +9,8 @@ import pandas as pd
 
 from labkit import files, metrics, statistics
 from labkit.code import HASHES
-from labkit.errors import LabkitError
-from labkit.experiment import Experiment, meant
+from labkit.errors import LabkitError, meant
+from labkit.experiment import Experiment
 from labkit.files import read_json, shown
 
 SCORES = ("iou", "dice", "mae")  # of those in evaluation.json, the ones that a list of runs has room for
@@ -113,10 +113,10 @@ def find(name: str) -> Run:
 def compare(first: Run, second: Run) -> dict:
     """Two runs side by side.
 
-    `knobs`: those that differ, [first's, second's], and the `fingerprint` of the films where they differ. `scores`: IoU,
-    Dice and MAE of the test films, [first's, second's]. `difference`: the films' IoU of the second above the first's, a
-    statistics.paired_difference over the test films that both have, with its `verdict`. Raises LabkitError where a run is
-    not scored, or where their tasks differ.
+    `runs`: their names. `knobs`: those that differ, [first's, second's], and the `fingerprint` of the films where they differ.
+    `scores`: IoU, Dice and MAE of the test films, [first's, second's]. `difference`: the films' IoU of the second above the
+    first's, a statistics.paired_difference over the test films that both have, with its `verdict`. Raises LabkitError where
+    a run is not scored, or where their tasks differ.
     """
     identities = [run.about["identity"] for run in (first, second)]
     knobs = [identity["knobs"] | {"fingerprint": identity["films"]} for identity in identities]

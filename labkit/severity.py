@@ -46,9 +46,10 @@ def limits(pairs: pd.DataFrame) -> tuple[float, float, float]:
 def summarise(rows: pd.DataFrame) -> dict[str, float | int | None]:
     """Agreement of predicted with true infected shares over films; None where a number is not defined.
 
-    `mae`: mean absolute difference, in [0, 1]. `bias`: mean of predicted minus true, with `low` and `high`, the limits of
-    agreement, bias -/+ 1.96 standard deviations (Bland and Altman, Lancet 327, 1986). `same_grade`: share of films with
-    the same `grade`; `kappa`: Cohen's kappa of the grades with quadratic weights (Psychological Bulletin 70, 1968).
+    `films`: how many have a lung. `mae`: mean absolute difference, in [0, 1]. `bias`: mean of predicted minus true, with `low`
+    and `high`, the limits of agreement, bias -/+ 1.96 standard deviations (Bland and Altman, Lancet 327, 1986). `same_grade`:
+    share of films with the same `grade`; `kappa`: Cohen's kappa of the grades with quadratic weights (Psychological Bulletin
+    70, 1968).
     """
     from statsmodels.stats.inter_rater import cohens_kappa  # half a second to import: only where it is used
 

@@ -12,7 +12,9 @@ ENOUGH = 6  # films that differ: with fewer, a two-sided signed-rank test cannot
 
 
 def mean_interval(values: np.ndarray) -> dict:
-    """Mean of the values with its 95 % bootstrap interval; NaNs are left out.
+    """`mean` of the values, None without any, with its 95 % bootstrap interval, `low` to `high`, and their `count`.
+
+    NaNs are left out.
 
     BCa: bias-corrected and accelerated (Efron, Journal of the American Statistical Association 82, 1987), by
     scipy.stats.bootstrap with a fixed seed. `low` and `high` are None for fewer than two values; where all values are

@@ -11,9 +11,7 @@ import io
 import math
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from labkit import dataset, phantom
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import ROOT, checksum, intact, lock, read_json, resolve, shown, write_json, writing, written
+from labkit.threads import in_threads
 
 VERSION = 6  # count up when what a pack holds changes, so that older ones are packed again
 
@@ -189,25 +188,6 @@ class _Array(io.FileIO):
         rows = [row.data for row in pixels]
         if os.pwritev(self.fileno(), rows, self.start + first * self.row) < len(rows) * self.row:
             raise OSError("not all was written")
-
-
-def in_threads(work: Callable, items: Sequence, at_once: int = 4) -> Generator:
-    """What `work` makes of each item, in order, or its first error. Pillow and xxhash let go of Python's lock.
-
-    A thread takes `at_once` items at a time, for handing over costs too; and 16 times as many at most are ahead of whoever
-    takes the results, so that these do not pile up in memory.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ahead: deque[Future] = deque()
-        try:
-            for first in range(0, len(items), at_once):
-                ahead.append(pool.submit(lambda some: [work(item) for item in some], items[first : first + at_once]))
-                if len(ahead) == 16:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error nothing more is begun
 
 
 def _resize(array: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:

@@ -13,8 +13,8 @@ def settings(experiments: list[Experiment]) -> list[dict]:
     named = ("preset", "name", "seed", "task", "loss", "controls", "precision", *UNNAMED)
     rows = []
     for knob, field in Experiment.model_fields.items():
-        phantom_only = knob == "films" and experiments[0].data != "phantom"
-        if knob in named or phantom_only:
+        not_drawn = knob == "films" and experiments[0].data != "phantom"
+        if knob in named or not_drawn:
             continue
         ours: dict[str, list] = {}
         for experiment in experiments:

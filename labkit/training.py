@@ -15,7 +15,7 @@ from labkit.augment import augment
 from labkit.errors import LabkitError
 from labkit.experiment import Experiment
 from labkit.files import checksum, intact, lock, read_json, shown, write_json, written
-from labkit.hardware import autocast, device_of
+from labkit.hardware import autocast, set_up_device
 from labkit.model import ResidualUNet, network_of
 from labkit.schedule import scheduler_of
 from labkit.scoring import batches, lungs_of, network_input, score
@@ -65,7 +65,7 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
             for name in ("last.pt", "previous.pt"):
                 (folder / name).unlink(missing_ok=True)
 
-    device = device_of(experiment)
+    device = set_up_device(experiment)
     environment = provenance.environment(experiment, device)
     parallel.of_first(identity)  # other processes, where there are any, begin with this one: see distributed.follow
     state = Trainee(experiment, device)

@@ -1,5 +1,6 @@
 """What tests share: a small phantom tree, a report made from it, a browser, and the real films where they are at hand."""
 
+import json
 import os
 import re
 import shutil
@@ -67,10 +68,21 @@ def tree(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def copy(tree, tmp_path) -> Path:
+    """A copy of the tree, to be changed."""
+    return shutil.copytree(tree, tmp_path / "copy")
+
+
+def live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let what labkit writes go into a folder."""
+    for module in ("files", "phantom", "store", "experiment"):
+        patch.setattr(f"labkit.{module}.ROOT", folder)
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """An empty project folder: what labkit writes goes there."""
-    for module in ("files", "phantom", "store", "experiment"):
-        monkeypatch.setattr(f"labkit.{module}.ROOT", tmp_path)
+    live_in(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -110,33 +122,36 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def figures_made(tmp_path_factory):
-    """A folder with one stand-in under the name of every figure: drawn once, since that takes seconds."""
-    folder = tmp_path_factory.mktemp("figures")
-    names = report.pictures()
-    style.save(eda_figures.pixel_imbalance({"lung": 0.2}), folder, names[0])
+def made_up_report(tmp_path_factory) -> Path:
+    """A folder with the report's sources and with one stand-in under the name of every figure, to make reports in."""
+    root = tmp_path_factory.mktemp("made up")
+    shutil.copytree(files.ROOT / "report", root / "report", ignore=shutil.ignore_patterns("build"))
+    folder, (first, *others) = root / "figures" / "made", report.pictures()
+    style.save(eda_figures.pixel_imbalance({"lung": 0.2}), folder, first)
     plt.close("all")
     for drawn in list(folder.iterdir()):
-        for name in names[1:]:
+        for name in others:
             shutil.copy(drawn, drawn.with_stem(name))
-    return folder
+    return root
 
 
 @pytest.fixture
-def worded(tmp_path, figures_made):
-    """A folder with the report's sources and stand-in figures; returns a function: results -> text of the HTML."""
-    shutil.copytree(files.ROOT / "report", tmp_path / "report", ignore=shutil.ignore_patterns("build"))
-    shutil.copytree(figures_made, tmp_path / "figures" / "made")
+def worded(made_up_report, monkeypatch):
+    """A function: made-up results with these changes -> text of the HTML page. It asks typst once for the same results."""
 
     def html(**changes) -> str:
         content = made_up.results() | changes
-        files.write_json(tmp_path / "report" / "build" / "made" / "results.json", content)
-        pdf, page = report.render("made", root=tmp_path)
-        assert pdf.read_bytes().startswith(b"%PDF")
-        text = re.sub(
-            r"<style>.*?</style>|<script>.*?</script>|<nav.*?</nav>|<[^>]+>", " ", page.read_text(), flags=re.S
-        )
+        files.write_json(made_up_report / "report" / "build" / "made" / "results.json", content)
+        asked = json.dumps(content)
+        if asked not in PAGES:
+            (path,) = report.render("made", made_up_report)
+            PAGES[asked] = path.read_text()
+        html.page = PAGES[asked]
+        text = re.sub(r"<style>.*?</style>|<script>.*?</script>|<nav.*?</nav>|<[^>]+>", " ", html.page, flags=re.S)
         return " ".join(text.split())
 
-    html.page = tmp_path / "report" / "build" / "made" / "report.html"
+    monkeypatch.setattr(report, "KINDS", ("html",))
     return html
+
+
+PAGES: dict[str, str] = {}

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from labkit import boundary, metrics, run_results, statistics
-from labkit import verdicts as judged
+from labkit import boundary, metrics, run_results, statistics, verdicts
 
 COUNTS = metrics.count(torch.ones(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))
 FILM_SCORES = [
@@ -123,10 +122,10 @@ def masks(image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15)):
 RISING = tuple(np.linspace(0.05, 0.5, 10))
 
 
-def verdicts(iou=RISING, image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), intervals=(), spread=None, **given):
+def reached(iou=RISING, image=(0.25, 0.05), lung=0.2, alike=(0.6, 0.15), intervals=(), spread=None, **given):
     found = runs(**given)
     found["infection-bce_iou"]["late_rise"] = run_results.late_rise(np.array(iou))
-    return judged.reach(found, masks(image, lung, alike), compared(**dict(intervals)), spread)
+    return verdicts.reach(found, masks(image, lung, alike), compared(**dict(intervals)), spread)
 
 
 def results() -> dict:
@@ -172,8 +171,8 @@ def results() -> dict:
         "experiments": [{"name": name, "seed": 0} for name in RUN_NAMES],
         "settings": [{"label": "epochs", "reference": "10", "lung": "7", "infection": "8"}],
         "runs": runs(),
-        "verdicts": verdicts(),
-        "thresholds": judged.THRESHOLDS,
+        "verdicts": reached(),
+        "thresholds": verdicts.THRESHOLDS,
         "comparisons": compared(),
         "conventions": None,
         "ablation": None,

@@ -20,7 +20,7 @@ def outcome(iou, val=(0.1, 0.2, 0.3), seconds=2.0, parameters=1000):
 
 
 @pytest.fixture
-def compared(monkeypatch, tmp_path):
+def compared(monkeypatch):
     """compare() of the smoke preset with more `experiments`, each (knobs, seeds, outcome by seed)."""
     smoke = load_all("smoke")
     base = next(run for run in smoke if run.name == RUNS["infection", "bce_iou"])
@@ -63,6 +63,15 @@ def test_gain_by_hand(compared):
     assert deeper["changes"] == ["levels 4"]
     table = ablation.table(found).set_index("experiment")
     assert table.at["infection-deeper", "gain_mean"] == deeper["gain"]["mean"] and len(table) == 2
+
+
+def test_the_same_time_is_time_for_all_epochs(compared):
+    """10 epochs of .235 s take as long as 10 epochs of .235 s, though a quotient in floating point may say 9.99..."""
+    assert 0.235 * 10 / 0.235 < 10
+    plain = np.linspace(0.2, 0.8, FILMS)
+    old, new = (outcome(plain, val=(*[0.1] * 9, best), seconds=0.235) for best in (0.3, 0.5))
+    (row,) = compared([("infection-x", {}, {0: new})], {0: old})["rows"]
+    assert row["val_gain_in_time"] == pytest.approx(row["val_gain"]) == pytest.approx(0.2)
 
 
 def test_films_without_a_true_mask_do_not_count(compared):
@@ -147,3 +156,68 @@ def test_what_is_changed_is_told():
     assert told == ["lung_input", "lungs true (an oracle)"]
     told = ablation.changes(base, base.model_copy(update={"lung_input": True, "lungs": "lung-bce", "epochs": 7}))
     assert told == ["lung_input", "epochs 7", "lungs lung-bce"]
+
+
+def test_section_on_what_switches_gain(worded):
+    def row(name, mean, p, verdict, seeds=(0,)):
+        gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "p_adjusted": p, "verdict": verdict}
+        costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
+        return {
+            "name": name,
+            "title": name,
+            "task": "lung" if name.startswith("lung") else "infection",
+            "seeds": list(seeds),
+            "changes": ["flips 3", "tta 2"],
+            "iou": 0.5,
+            "gain": gain,
+            "gains": [mean + 0.02 * seed for seed in seeds],
+        } | costs
+
+    def switches(rows: list[dict], seen: list[str] | None = None) -> str:
+        return worded(ablation={"alpha": 0.05, "seen": seen, "rows": rows})
+
+    better, worse = (
+        row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
+        row("infection-worse", -0.03, 0.01, "lower"),
+    )
+    alike = row("lung-alike", 0.001, 0.9, "none")
+    text = switches([better, worse, alike])
+    assert "Beyond the Reference's Recipe" in text.replace("’", "'")
+    assert (
+        "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
+        "( +0.040 to +0.060 ). A lower one"
+    ) in text
+    assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
+    assert "What was trained with one seed may owe its difference to that." in text
+    assert (
+        "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
+        in text
+    )
+    text = switches([alike, alike])
+    assert (
+        "No experiment has a higher IoU by more than chance" in text
+        and "For all of them no difference was found" in text
+    )
+    assert "A lower one" not in text and "one seed may owe" not in text
+    assert "an oracle" not in text
+    told = alike | {
+        "name": "infection-told",
+        "title": "infection-told",
+        "task": "infection",
+        "changes": ["lung_input", "lungs true (an oracle)"],
+    }
+    assert "told the true lungs (an oracle) shows what" in switches([alike, told])
+    wider = switches([better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}])
+    assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
+    assert "For it no difference was found" in switches([alike])
+    start = "Some experiments start from the weights of another run or ask its network for the lungs."
+    assert start not in switches([alike])
+    assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
+    assert "1 test film is among the films that such a run was trained or chosen on, so on it they have" in switches(
+        [alike], ["COVID-19/a.png"]
+    )
+    assert "Recipe" not in worded().replace("recipe", "")
+    # A table too long for a page with other things on it goes to the end.
+    for count, place in ((12, "Table IV:"), (40, "Table VII:")):
+        text = switches([alike] * count)
+        assert f"{place} Gain in per-image IoU" in text

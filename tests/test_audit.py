@@ -1,3 +1,5 @@
+"""What may be wrong with films: copies, leaks, odd masks, shortcuts."""
+
 import shutil
 
 import numpy as np
@@ -5,11 +7,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from labkit import audit, dataset, store
-
-
-@pytest.fixture
-def copy(tree, tmp_path):
-    return shutil.copytree(tree, tmp_path / "copy")
 
 
 def test_control_films_do_not_leak(home, copy):

@@ -1,3 +1,5 @@
+"""What films are made of for training, and that masks move with them."""
+
 import torch
 
 from labkit.augment import augment

@@ -7,11 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
-from scipy.ndimage import binary_erosion
-from scipy.spatial.distance import cdist
 
 from labkit import boundary
 
@@ -24,18 +20,6 @@ def square(top, left, side, size=32):
 
 def scores(predicted, truth):
     return {name: float(values[0]) for name, values in boundary.distances(predicted, truth).items()}
-
-
-def by_brute_force(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    edges = [np.argwhere(mask & ~binary_erosion(mask)) for mask in (predicted, truth)]
-    distances = cdist(*edges)
-    there, back = distances.min(1), distances.min(0)
-    both = np.concatenate([there, back])
-    return {
-        "hd95": max(np.percentile(there, 95), np.percentile(back, 95)),
-        "asd": both.mean(),
-        "surface_dice": (both <= boundary.TOLERANCE).mean(),
-    }
 
 
 def test_by_hand():
@@ -61,19 +45,10 @@ def test_empty_sides():
     assert boundary.summarise(rows[:1]) == {"hd95": None, "asd": None, "surface_dice": None}
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.floats(0.02, 0.9), st.floats(0.02, 0.9))
-def test_equals_a_second_implementation(seed, density, other):
-    random = np.random.default_rng(seed)
-    predicted, truth = random.random((20, 17)) < density, random.random((20, 17)) < other
-    if predicted.any() and truth.any():
-        found = scores(torch.from_numpy(predicted)[None, None], torch.from_numpy(truth)[None, None])
-        assert found == pytest.approx(by_brute_force(predicted, truth), rel=1e-5)
-
-
-def test_equals_monais_own_scores():
+@pytest.mark.parametrize(("density", "other"), [(0.02, 0.02), (0.05, 0.6), (0.2, 0.2), (0.6, 0.3), (0.9, 0.9)])
+def test_equals_monais_own_scores(density, other):
     random = torch.Generator().manual_seed(0)
-    predicted, truth = (torch.rand(6, 1, 24, 24, generator=random) < 0.2 for _ in range(2))
+    predicted, truth = (torch.rand(6, 1, 24, 20, generator=random) < share for share in (density, other))
     found = boundary.distances(predicted, truth)
     both = (predicted.float(), truth.float())
     with warnings.catch_warnings():

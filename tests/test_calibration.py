@@ -1,3 +1,5 @@
+"""Bins of probabilities and what is made of them."""
+
 import numpy as np
 import pytest
 import torch

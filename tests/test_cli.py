@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import live_in
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 from labkit import dataset, download, export, metrics, phantom, predict, progress, runs, statistics, store
 from labkit.cli import app
 from labkit.evaluation import evaluate
-from labkit.presets import Preset
+from labkit.presets import Preset, load
 from labkit.training import fit
 
 
@@ -25,14 +26,25 @@ def labkit(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+NAMES = ("lung-bce_iou", "infection-bce", "infection-bce_iou")
+
+
+@pytest.fixture(scope="module")
+def project(tree, tmp_path_factory):
+    """A project folder with a lung run and two infection runs, scored; to be copied."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        live_in(root, patch)
+        for name in NAMES:
+            evaluate(load("smoke", name, data=str(tree), epochs=1, size=32, base=2))
+    return root
+
+
 @pytest.fixture
-def trained(smoke):
-    """A lung run and two infection runs, scored, in an empty project."""
-    knobs = {"epochs": 1, "size": 32, "base": 2}
-    made = [smoke(name, **knobs) for name in ("lung-bce_iou", "infection-bce", "infection-bce_iou")]
-    for experiment in made:
-        evaluate(experiment)
-    return [runs.Run(experiment.folder) for experiment in made]
+def trained(project, home):
+    """The runs of a copy of that project, in which the test is at home."""
+    shutil.copytree(project, home, dirs_exist_ok=True)
+    return [runs.Run(next(home.glob(f"runs/smoke/{name},*/seed0"))) for name in NAMES]
 
 
 def test_help_of_every_command():

@@ -1,3 +1,5 @@
+"""Which films and masks are found, and which are refused."""
+
 import io
 import os
 import re
@@ -14,12 +16,6 @@ from labkit import dataset, store
 from labkit.errors import LabkitError
 
 LUNG = "Lung Segmentation Data"
-
-
-@pytest.fixture
-def copy(tree, tmp_path):
-    """A copy of the tree, to be damaged."""
-    return shutil.copytree(tree, tmp_path / "copy")
 
 
 def first(root, task="lung", column="image"):
@@ -264,9 +260,8 @@ def test_swapped_trees_are_refused(home, tree, tmp_path):
         dataset.index(copy, "infection")
 
 
-def test_swapped_masks_are_refused_or_told(home, tree, tmp_path):
+def test_swapped_masks_are_refused_or_told(home, copy):
     """A film's mask under another film's name fits its size and cannot be known; controls' masks can."""
-    copy = shutil.copytree(tree, tmp_path / "copy")
     table = dataset.index(copy, "infection")
     sick, control = table[~table["control"]].iloc[0], table[table["control"]].iloc[0]
     shutil.copy(sick["mask"], control["mask"])

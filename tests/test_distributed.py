@@ -23,7 +23,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalon
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, tree):
+def project(tmp_path_factory):
     """A copy of the project's sources with a preset of one small experiment; 12 films in batches of 5, 5 and 2."""
     root = tmp_path_factory.mktemp("distributed")
     faults.copy_sources(root)
@@ -127,7 +127,7 @@ def test_batches_of_fewer_films_than_processes_are_refused(films, batch):
     parallel.check(films + 4, 4 * batch + 3, 1)
 
 
-def test_without_torchrun_it_says_how_to_start(tmp_path):
+def test_without_torchrun_it_says_how_to_start():
     plain = [sys.executable, "-m", "labkit.distributed", "smoke", "lung-bce"]
     said = subprocess.run(plain, cwd=faults.files.ROOT, capture_output=True, text=True)
     assert said.returncode == 1 and said.stderr.startswith("labkit: start this by torchrun")

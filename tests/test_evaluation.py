@@ -1,3 +1,5 @@
+"""The best checkpoint on validation and test films."""
+
 import shutil
 
 import numpy as np
@@ -11,7 +13,7 @@ from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.export import Probabilities, export
 from labkit.files import checksum
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.model import network_of
 from labkit.predict import Predictor
 from labkit.presets import load
@@ -57,7 +59,7 @@ def test_lung_prior_finds_nothing_outside_the_lungs(smoke):
     """And changes nothing inside; the network is trained as without it."""
     plain, run = (smoke("infection-bce", epochs=1, precision="fp32", lung_prior=on) for on in (False, True))
     evaluate(run), evaluate(plain)
-    pack, device = store.load(run), device_of(run)
+    pack, device = store.load(run), set_up_device(run)
     rows = np.arange(6)
     lungs, networks = pack.lungs[rows] == 1, [load_best(one, device) for one in (plain, run)]
     assert all(torch.equal(*pair) for pair in zip(*(network.state_dict().values() for network in networks)))
@@ -73,7 +75,7 @@ def test_lung_prior_finds_nothing_outside_the_lungs(smoke):
 def test_lung_input_reaches_the_network(smoke):
     run = smoke("infection-bce", epochs=1, lung_input=True)
     evaluate(run)
-    pack, device = store.load(run), device_of(run)
+    pack, device = store.load(run), set_up_device(run)
     network = load_best(run, device)
     assert network.downs[0].shortcut.in_channels == 2
     films = np.arange(4)
@@ -90,7 +92,7 @@ def test_lung_input_reaches_the_network(smoke):
 def test_lungs_turn_with_their_film(smoke, monkeypatch):
     """The network is told of the lungs where they are after augmentation."""
     run, seen = smoke("infection-bce", epochs=1, lung_input=True, flip=1.0, rotate=0.0, brighten=0.0), []
-    pack, state = store.load(run), Trainee(run, device_of(run))
+    pack, state = store.load(run), Trainee(run, set_up_device(run))
     monkeypatch.setattr(Trainee, "step", lambda self, films, masks: seen.append((films, masks)) or (torch.ones(1),) * 2)
     rows = pack.rows("Train")[:1]
     train_epoch(state, pack, rows, 1)
@@ -172,7 +174,7 @@ def test_lung_runs_have_no_severity(smoke):
 def test_order_and_batch_do_not_matter(smoke):
     run = smoke("lung-bce", epochs=1, precision="fp32")
     summary = evaluate(run)
-    pack, device = store.load(run), device_of(run)
+    pack, device = store.load(run), set_up_device(run)
     one_by_one = run.model_copy(update={"batch": 1})
     rows = score(load_best(run, device), pack, pack.rows("Test")[::-1], one_by_one, device)
     assert set(rows) <= set(pd.read_csv(run.folder / "test.csv"))

@@ -1,3 +1,5 @@
+"""Knobs, presets and the folders of runs."""
+
 import math
 
 import pytest
@@ -34,7 +36,7 @@ def test_paper_preset_is_the_reference():
         assert run.alpha == 0.5
 
 
-@pytest.mark.parametrize("preset", ["smoke", "demo", "laptop", "paper"])
+@pytest.mark.parametrize("preset", sorted(path.stem for path in presets.PRESETS.glob("*.yml")))
 def test_presets_have_the_four_runs_and_say_why(preset):
     presets.reference_runs(load_all(preset))
     for knob in load_preset(preset).settings:
@@ -165,6 +167,11 @@ def test_notebook_refuses_a_misspelt_parameter():
         from_notebook(
             notebook("# Parameters of this notebook\npreset = 'smoke'\ndata = ''\n", "# Parameters\ndat = 'x'\n")
         )
+
+
+def test_an_empty_experiment_is_asked_for():
+    with pytest.raises(LabkitError, match="^experiment: preset smoke has no ''; it has lung-bce, "):
+        from_notebook(notebook(CELL, "# Parameters\nexperiment = ''\n"))
 
 
 def test_notebook_ignores_the_readers_own_variables_and_older_parameters():

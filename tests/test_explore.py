@@ -16,24 +16,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import explore, style
+from labkit import explore, explore_figures, style
+from labkit import reader as reading
 from labkit.files import ROOT
 from labkit.presets import load
 
 
 @pytest.fixture
 def reader(smoke):
-    return explore.Reader(smoke(epochs=1))
+    return reading.Reader(smoke(epochs=1))
 
 
 def test_runs_are_opened_below_those_that_they_start_from(monkeypatch):
     opened = []
-    monkeypatch.setattr(explore, "Reader", lambda run: opened.append(run.name))
-    shown = list(explore.open_runs(load("best", "infection-best")))
+    monkeypatch.setattr(reading, "Reader", lambda run: opened.append(run.name))
+    shown = list(reading.open_runs(load("best", "infection-best")))
     assert shown[0] == "infection-best, seed 0" and len(shown) == len(set(shown)) == 12
     assert opened.index("lung-bce_iou") < opened.index("infection-best")
     opened.clear()
-    shown = list(explore.open_runs(load("best", "infection-best", lr=0.5)))
+    shown = list(reading.open_runs(load("best", "infection-best", lr=0.5)))
     assert shown[0] == "infection-best,lr=0.5, seed 0" and len(shown) == 13
     assert opened[-1] == "infection-best,lr=0.5"
 
@@ -52,7 +53,7 @@ def outlines(panel):
 def test_a_film_is_read_once(reader, monkeypatch):
     row = reader.films.index[0]
     first = reader.probability(row)
-    monkeypatch.setattr(explore, "probabilities", None)  # to call it again would raise
+    monkeypatch.setattr(reading, "probabilities", None)  # to call it again would raise
     assert reader.probability(row) is first and first.shape == (64, 64)
     with pytest.raises(TypeError):
         reader.probability(reader.films.index[1])
@@ -66,53 +67,53 @@ def test_films_and_their_scores(reader):
     for row, one in films.dropna().iterrows():
         assert one["name"] == pack.samples.at[row, "name"] and one["area"] == pack.masks[row].mean()
         # Alone or in a batch, the network says the same of a film.
-        assert explore.scores_at(reader.probability(row), pack.masks[row])["iou"] == pytest.approx(one["iou"], abs=0.01)
+        assert reading.scores_at(reader.probability(row), pack.masks[row])["iou"] == pytest.approx(one["iou"], abs=0.01)
 
 
 def test_chosen():
     films = pd.DataFrame({"class": ["Normal", "COVID-19", "Normal"], "split": ["Val", "Test", "Test"]})
     films["iou"] = [0.2, 0.6, np.nan]
-    assert list(explore.chosen(films, explore.ALL, explore.ALL, (0, 1)).index) == [0, 1, 2]
-    assert list(explore.chosen(films, "Normal", explore.ALL, (0, 1)).index) == [0, 2]
-    assert list(explore.chosen(films, "Normal", "Test", (0, 1)).index) == [2]
-    assert list(explore.chosen(films, explore.ALL, explore.ALL, (0, 0.6)).index) == [0, 1]
+    assert list(reading.chosen(films, reading.ALL, reading.ALL, (0, 1)).index) == [0, 1, 2]
+    assert list(reading.chosen(films, "Normal", reading.ALL, (0, 1)).index) == [0, 2]
+    assert list(reading.chosen(films, "Normal", "Test", (0, 1)).index) == [2]
+    assert list(reading.chosen(films, reading.ALL, reading.ALL, (0, 0.6)).index) == [0, 1]
 
 
 def test_scores_at_a_threshold():
     probability = np.array([[0.1, 0.4], [0.6, 0.9]], np.float32)
     truth = np.array([[0, 1], [1, 1]], np.uint8)
-    scores = explore.scores_at(probability, truth, 0.5)
+    scores = reading.scores_at(probability, truth, 0.5)
     assert scores == pytest.approx({"iou": 2 / 3, "hard_mae": 1 / 4, "mae": (0.1 + 0.6 + 0.4 + 0.1) / 4})
-    lower = explore.scores_at(probability, truth, 0.3)
+    lower = reading.scores_at(probability, truth, 0.3)
     assert lower == pytest.approx({"iou": 1, "hard_mae": 0, "mae": scores["mae"]})
-    assert explore.scores_at(probability, truth, 0)["iou"] == 3 / 4  # all are over 0
-    assert explore.scores_at(probability, truth, 1)["iou"] == 0
-    assert np.isnan(explore.scores_at(probability, 0 * truth)["iou"])
+    assert reading.scores_at(probability, truth, 0)["iou"] == 3 / 4  # all are over 0
+    assert reading.scores_at(probability, truth, 1)["iou"] == 0
+    assert np.isnan(reading.scores_at(probability, 0 * truth)["iou"])
 
 
 def test_iou_curve_is_the_iou_at_each_threshold():
     random = np.random.default_rng(0)
     probability, truth = random.random((16, 16), np.float32), random.integers(0, 2, (16, 16), np.uint8)
     probability[0, :3] = 0, 0.5, 1  # a pixel at the threshold is not over it
-    wanted = [explore.scores_at(probability, truth, threshold)["iou"] for threshold in explore.THRESHOLDS]
-    np.testing.assert_allclose(explore.iou_curve(probability, truth), wanted)
-    assert np.isnan(explore.iou_curve(probability, 0 * truth)).all()
+    wanted = [reading.scores_at(probability, truth, threshold)["iou"] for threshold in reading.THRESHOLDS]
+    np.testing.assert_allclose(reading.iou_curve(probability, truth), wanted)
+    assert np.isnan(reading.iou_curve(probability, 0 * truth)).all()
 
 
 def test_outlines_on_and_off():
     true, predicted = style.TRUE_COLOUR, style.PREDICTED_COLOUR
     for asked, wanted in [((1, 1), [true, predicted]), ((1, 0), [true]), ((0, 1), [predicted]), ((0, 0), [])]:
-        figure = explore.draw_films([film(), film()], ["a", "$b"], *asked)
+        figure = explore_figures.draw_films([film(), film()], ["a", "$b"], *asked)
         assert [panel.get_title() for panel in figure.axes] == ["a", "$b"]
         for panel in figure.axes:
             assert outlines(panel) == wanted and panel.texts[0].get_text() == "1.00"
         assert [line.get_color() for line in figure.legends[0].legend_handles] == wanted
     nothing = film() | {"truth": np.zeros((16, 16), np.uint8)}
-    assert not explore.draw_films([nothing], ["control"]).axes[0].texts  # no IoU to show
+    assert not explore_figures.draw_films([nothing], ["control"]).axes[0].texts  # no IoU to show
 
 
 def test_threshold_picture():
-    low, high = (explore.draw_threshold(film(0.8), threshold).axes for threshold in (0.5, 0.9))
+    low, high = (explore_figures.draw_threshold(film(0.8), threshold).axes for threshold in (0.5, 0.9))
     assert [axes[0].images[1].get_array()[..., 3].astype(bool).sum() for axes in (low, high)] == [
         25,
         0,
@@ -122,14 +123,14 @@ def test_threshold_picture():
 
 def test_place_picture():
     films = pd.DataFrame({"class": ["Normal", "COVID-19"], "area": [0.1, 0.4], "iou": [0.5, 0.75]}, index=[7, 3])
-    left = explore.draw_place(films, 3, film()).axes[0]
+    left = explore_figures.draw_place(films, 3, film()).axes[0]
     assert left.lines[0].get_xydata().tolist() == [[40, 0.75]]
     points = [point for some in left.collections for point in some.get_offsets().tolist()]
     assert sorted(points) == [[10, 0.5], [40, 0.75]]
 
 
 def test_names_are_text_not_markup():
-    page = explore.as_html(explore.draw_films([film()], ['<b>"x"']), "<script>x</script>").data
+    page = explore_figures.as_html(explore_figures.draw_films([film()], ['<b>"x"']), "<script>x</script>").data
     assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in page and 'alt="&lt;b&gt;&quot;x' in page
 
 

@@ -19,11 +19,6 @@ from labkit.errors import LabkitError
 from labkit.training import fit
 
 
-@pytest.fixture
-def copy(tree, tmp_path):
-    return shutil.copytree(tree, tmp_path / "copy")
-
-
 def test_damaged_films(home, copy):
     ended = faults.damaged_films(40, copy, random.Random(1))
     assert ended["refused"] > 5 and ended["used"] > 2
@@ -107,6 +102,8 @@ def test_a_json_file_with_another_digit_is_not_read(tmp_path):
     path.write_text(path.read_text().replace("0.512", "0.912"))
     with pytest.raises(LabkitError, match="a.json: cannot be read .its checksum is wrong"):
         files.read_json(path)
+    assert files.read_json(path, {}) == {}
+    path.write_text("[1]")
     assert files.read_json(path, {}) == {}
 
 
@@ -198,7 +195,7 @@ def test_a_full_disk(small_disk, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_that_may_not_be_written(smoke, tree):
+def test_a_folder_that_may_not_be_written(smoke):
     """Root may write anywhere, so a child of this process becomes nobody first."""
     if os.geteuid():
         pytest.skip("needs root, to become a user who may not write")
@@ -221,13 +218,13 @@ def test_a_folder_that_may_not_be_written(smoke, tree):
 
 
 def test_shapes_of_a_checkpoint_are_checked(smoke):
-    from labkit.hardware import device_of
+    from labkit.hardware import set_up_device
     from labkit.training import load_best
 
     run = smoke(epochs=1)
     fit(run)
     with pytest.raises(checkpoint.Damaged, match="best.pt: does not hold the network of lung-bce_iou"):
-        load_best(run.model_copy(update={"base": 16}), device_of(run))
+        load_best(run.model_copy(update={"base": 16}), set_up_device(run))
 
 
 def test_a_symlink_loop_is_named(home, copy):

@@ -1,3 +1,5 @@
+"""The figures show what they are given."""
+
 import dataclasses
 
 import matplotlib.pyplot as plt

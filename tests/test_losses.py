@@ -1,3 +1,5 @@
+"""Losses by hand and against other implementations."""
+
 import math
 
 import pytest

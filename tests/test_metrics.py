@@ -1,3 +1,5 @@
+"""Counts, scores and conventions by hand and against other implementations."""
+
 import numpy as np
 import pandas as pd
 import pytest

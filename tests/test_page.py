@@ -1,5 +1,6 @@
 """The HTML report and the executed notebooks as a reader has them: in a browser, light and dark, at a desk and by phone."""
 
+import html
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -138,3 +139,29 @@ def test_on_paper_there_is_only_what_can_be_read(opened):
         assert not page.locator(screen_only).first.is_visible()
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#fig-lung img").is_visible() and page.locator("#tab-scores table").is_visible()
+
+
+def numbers(text: str) -> list[str]:
+    return re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text)
+
+
+def test_a_number_stands_in_the_notebook_that_it_leads_to(project):
+    """With more digits there, or as a share where the report says per cent."""
+    folder = project / "report" / "build" / "smoke"
+
+    def text(page: str) -> str:
+        return html.unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", page, flags=re.S))
+
+    shown = {
+        path.name: [float(one.replace(",", "")) for one in numbers(text(path.read_text()))]
+        for path in folder.glob("notebooks/*.html")
+    }
+    links = re.findall(r'<a href="notebooks/([^"]+)"[^>]*>(.*?)</a>', (folder / REPORT).read_text(), re.S)
+    leading = [(notebook, one) for notebook, words in links for one in numbers(text(words))]
+    assert len(leading) > 300
+    for notebook, one in leading:
+        value, half = float(one.replace(",", "")), 0.5001 * 10.0 ** -len(one.partition(".")[2])
+        assert any(abs(scale * other - value) <= half for other in shown[notebook] for scale in (1, 100)), (
+            notebook,
+            one,
+        )

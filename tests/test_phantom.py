@@ -1,3 +1,5 @@
+"""Phantom films look as their classes should, and come out the same again."""
+
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,10 +10,14 @@ from skimage.filters import threshold_otsu
 from labkit import dataset, phantom
 from labkit.errors import LabkitError
 
-FILMS = {
-    name: [phantom.draw(name, np.random.default_rng([8, place, number])) for number in range(16)]
-    for place, name in enumerate(dataset.CLASSES)
-}
+
+@pytest.fixture(scope="module")
+def films():
+    """Of each class 16 films with their lung and infection masks."""
+    return {
+        name: [phantom.draw(name, np.random.default_rng([8, place, number])) for number in range(16)]
+        for place, name in enumerate(dataset.CLASSES)
+    }
 
 
 def test_same_seed_same_films(tree, tmp_path):
@@ -25,8 +31,8 @@ def test_same_seed_same_films(tree, tmp_path):
 
 
 @pytest.mark.parametrize("name", dataset.CLASSES)
-def test_masks(name):
-    for film, lung, infection in FILMS[name]:
+def test_masks(films, name):
+    for film, lung, infection in films[name]:
         assert film.shape == lung.shape == infection.shape == (256, 256)
         assert film.dtype == np.uint8 and set(np.unique(lung)) == {0, 255}
         assert 0.1 < (lung > 0).mean() < 0.5
@@ -34,26 +40,26 @@ def test_masks(name):
         assert infection.any() == (name == "COVID-19")
 
 
-def test_films_vary():
-    shares = [(infection > 0).sum() / (lung > 0).sum() for _, lung, infection in FILMS["COVID-19"]]
+def test_films_vary(films):
+    shares = [(infection > 0).sum() / (lung > 0).sum() for _, lung, infection in films["COVID-19"]]
     assert min(shares) < 0.15 and max(shares) > 0.5
-    areas = [(lung > 0).mean() for films in FILMS.values() for _, lung, _ in films]
+    areas = [(lung > 0).mean() for some in films.values() for _, lung, _ in some]
     assert max(areas) > 1.5 * min(areas)
 
 
-def best_otsu(truth: str) -> float:
+def best_otsu(films: dict, truth: str) -> float:
     """Mean IoU of an Otsu threshold, dark or bright side, whichever is better on the whole."""
     scores = []
-    for film, lung, infection in FILMS["COVID-19"] + (FILMS["Normal"] + FILMS["Non-COVID"] if truth == "lung" else []):
+    for film, lung, infection in films["COVID-19"] + (films["Normal"] + films["Non-COVID"] if truth == "lung" else []):
         inside = (lung if truth == "lung" else infection) > 0
         bright = film > threshold_otsu(film)
         scores.append([(side & inside).sum() / (side | inside).sum() for side in (bright, ~bright)])
     return np.mean(scores, axis=0).max()
 
 
-def test_a_threshold_does_not_solve_the_tasks():
-    assert best_otsu("lung") < 0.8
-    assert best_otsu("infection") < 0.3
+def test_a_threshold_does_not_solve_the_tasks(films):
+    assert best_otsu(films, "lung") < 0.8
+    assert best_otsu(films, "infection") < 0.3
 
 
 def test_interrupted_tree_is_drawn_again(home):

@@ -1,3 +1,5 @@
+"""Runs that start from another run, or ask it for the lungs."""
+
 import dataclasses
 
 import pytest
@@ -7,7 +9,7 @@ from labkit import code, export, pretraining, runs, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import evaluate
 from labkit.files import read_json
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.model import parameter_count
 from labkit.presets import load
 from labkit.scoring import network_input, probabilities
@@ -19,12 +21,12 @@ def test_starts_from_the_other_runs_best_weights(smoke):
     with pytest.raises(LabkitError, match="pretrained: there is no finished training in runs/.*epochs=2/seed0; train"):
         fit(run)
     fit(lung)
-    start = training.Trainee(run, device_of(run)).network.state_dict()
+    start = training.Trainee(run, set_up_device(run)).network.state_dict()
     best, plain = (
         network.state_dict()
         for network in (
-            load_best(lung, device_of(run)),
-            training.Trainee(smoke("infection-bce"), device_of(run)).network,
+            load_best(lung, set_up_device(run)),
+            training.Trainee(smoke("infection-bce"), set_up_device(run)).network,
         )
     )
     for name, weights in start.items():
@@ -100,7 +102,10 @@ def test_second_input_starts_unheard(smoke):
     lung = smoke(epochs=1)
     fit(lung)
     run = smoke("infection-bce", lung_input=True, pretrained="lung-bce_iou,epochs=1")
-    network, other = training.Trainee(run, device_of(run)).network.eval(), load_best(lung, device_of(run)).eval()
+    network, other = (
+        training.Trainee(run, set_up_device(run)).network.eval(),
+        load_best(lung, set_up_device(run)).eval(),
+    )
     films = torch.rand(2, 1, 64, 64)
     for lungs in (torch.zeros_like(films), torch.ones_like(films)):
         torch.testing.assert_close(network.features(torch.cat([films, lungs], 1))[0], other.features(films)[0])
@@ -113,7 +118,7 @@ def test_lungs_are_found_by_the_lung_run(smoke, monkeypatch):
     with pytest.raises(LabkitError, match="^lungs: there is no finished training in runs/.*epochs=5/seed0; train"):
         fit(run)
     fit(lung)
-    seen, device = [], device_of(run)
+    seen, device = [], set_up_device(run)
     finder = load_best(lung, device).eval()
     monkeypatch.setattr(training, "network_input", lambda *given: seen.append(network_input(*given)) or seen[-1])
     summary, network = evaluate(run), load_best(run, device)
@@ -133,7 +138,7 @@ def test_lungs_are_not_looked_for_while_a_network_with_a_prior_learns(smoke, mon
     fit(smoke(epochs=1))
     run = smoke("infection-bce", lung_prior=True, lungs="lung-bce_iou,epochs=1")
     monkeypatch.setattr(training, "lungs_of", None)
-    state = training.Trainee(run, device_of(run))
+    state = training.Trainee(run, set_up_device(run))
     state.step(torch.rand(2, 1, run.size, run.size), torch.ones(2, 1, run.size, run.size))
 
 
@@ -150,8 +155,8 @@ def test_starts_from_the_body_of_a_multitask_run(smoke):
     for knobs in ({}, {"multitask": True}):
         run = smoke("infection-bce_iou", pretrained="infection-bce,epochs=1,multitask=True", **knobs)
         start, best = (
-            training.Trainee(run, device_of(run)).network.state_dict(),
-            load_best(first, device_of(run)).state_dict(),
+            training.Trainee(run, set_up_device(run)).network.state_dict(),
+            load_best(first, set_up_device(run)).state_dict(),
         )
         for name, weights in start.items():
             assert torch.equal(weights, best[name]) == ("head." not in name), name

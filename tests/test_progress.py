@@ -1,3 +1,5 @@
+"""Long work says how far it is."""
+
 import pytest
 
 from labkit import progress

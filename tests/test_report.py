@@ -17,10 +17,10 @@ def test_the_main_findings_are_said_to_be_borne_out_if_all_are(worded):
     assert "main findings are borne out: on lungs the IoU is above 0.95 with both losses" in text
     assert "As in the reference, the IoU on lungs is above 0.95" in text
     for turned in ({"lung_bce": (0.952, 0.015, 0, 1)}, {"intervals": {"lung_iou": (-0.01, 0.01)}}):
-        text = worded(verdicts=made_up.verdicts(**turned))
+        text = worded(verdicts=made_up.reached(**turned))
         assert "Not all of the reference’s main findings (an IoU above 0.95 on lungs" in text.replace("'", "’")
         assert "The reference found an IoU above 0.95 on lungs" in text and "As in the reference, the IoU" not in text
-    harder = worded(verdicts=made_up.verdicts() | {"infection_harder": False})
+    harder = worded(verdicts=made_up.reached() | {"infection_harder": False})
     assert "Not all of the reference" in harder and "As in the reference, the IoU on lungs is above 0.95" in harder
 
 
@@ -41,13 +41,13 @@ def test_steady_convergence_is_counted(worded):
     ],
 )
 def test_other_ends_of_a_curve(worded, plateau, said):
-    assert said in worded(verdicts=made_up.verdicts() | {"plateau": plateau})
+    assert said in worded(verdicts=made_up.reached() | {"plateau": plateau})
 
 
 def test_nothing_for_the_overlap_loss(worded):
     names = ("lung_mae", "infection_iou", "infection_mae", "infection_excess", "infection_asd")
     intervals = dict.fromkeys(names, (-0.1, 0.1))
-    text = worded(verdicts=made_up.verdicts(intervals=intervals), comparisons=made_up.compared(**intervals))
+    text = worded(verdicts=made_up.reached(intervals=intervals), comparisons=made_up.compared(**intervals))
     assert (
         "neither overlap nor MAE nor outlines nor calibration speak for BCE+IoU. What speaks against it is the higher Brier "
         "score on infections." in text
@@ -57,7 +57,7 @@ def test_nothing_for_the_overlap_loss(worded):
 def test_a_lower_mae_of_probabilities_alone_is_told_as_that(worded):
     intervals = {"infection_hard_mae": (-0.02, 0.01)}
     assert "the lower MAE on lungs (of probabilities, not of masks), the lower MAE on infections and" in worded()
-    text = worded(verdicts=made_up.verdicts(intervals=intervals), comparisons=made_up.compared(**intervals))
+    text = worded(verdicts=made_up.reached(intervals=intervals), comparisons=made_up.compared(**intervals))
     assert "the lower MAE on infections (of probabilities, not of masks)" in text
 
 
@@ -73,9 +73,9 @@ def test_what_speaks_against_the_overlap_loss(worded):
         "What speaks against it is the overlap on lungs, the overlap on infections, the higher MAE on lungs, the higher MAE on "
         "infections, the higher Brier score on infections, the outlines further off on lungs and the over-confidence on "
         "infections."
-    ) in worded(verdicts=made_up.verdicts(intervals=worse), comparisons=made_up.compared(**worse))
+    ) in worded(verdicts=made_up.reached(intervals=worse), comparisons=made_up.compared(**worse))
     better = {"infection_brier": (-0.2, -0.1), "infection_excess": (-0.1, 0.1)}
-    text = worded(verdicts=made_up.verdicts(intervals=better), comparisons=made_up.compared(**better))
+    text = worded(verdicts=made_up.reached(intervals=better), comparisons=made_up.compared(**better))
     assert "the lower Brier score on infections and the nearer outlines on infections." in text
     assert "speaks against" not in text
 
@@ -88,6 +88,9 @@ def test_thresholds_are_stated_as_they_are(worded):
         "rising_iou": 0.07,
         "high_iou": 0.9,
         "mostly_located": 0.8,
+        "mostly_empty": 0.7,
+        "excess": 0.02,
+        "alike": 0.3,
     }
     text = worded(thresholds=verdicts.THRESHOLDS | other)
     assert text.count("above 0.9 ") == 3 and "do not have that in 80 % or more" in text
@@ -97,6 +100,8 @@ def test_thresholds_are_stated_as_they_are(worded):
         and "much under 40 %" in text
         and "more than 0.07 above" in text
     )
+    assert "finds nothing in more than 70 % of" in text and "change by less than 2.0 counts neither" in text
+    assert "(by more than 0.3)" in text
 
 
 def test_numbers_come_from_the_results(worded):
@@ -136,7 +141,7 @@ def test_leaks_are_told(worded):
 
 def test_structure_of_the_page(worded):
     text = worded()
-    page = worded.page.read_text()
+    page = worded.page
     sections = ["Introduction", "Exploratory Data Analysis", "Methods", "Results"]
     sections += ["Results Beyond the Reference", "Discussion", "Conclusion"]
     assert re.findall(r"<h2[^>]*>[IV]+\. ([^<]+)</h2>", page) == sections
@@ -183,13 +188,13 @@ def test_guards(worded):
     runs["infection-bce"]["test"]["iou"] = None
     with pytest.raises(LabkitError, match="infection-bce has no IoU"):
         worded(runs=runs)
-    wrong = dict(made_up.verdicts())
+    wrong = dict(made_up.reached())
     del wrong["infection_harder"]
     with pytest.raises(LabkitError, match="infection_harder"):
         worded(verdicts=wrong)
 
 
-def test_pages_that_typst_cannot_tag_are_made_without_tags(worded, monkeypatch, capsys):
+def test_pages_that_typst_cannot_tag_are_made_without_tags(worded, made_up_report, monkeypatch, capsys):
     class Compiler:
         """typst's, but that it fails to tag letters of some sizes."""
 
@@ -206,11 +211,13 @@ def test_pages_that_typst_cannot_tag_are_made_without_tags(worded, monkeypatch, 
             return self.compiler.compile(format=format, sys_inputs=sys_inputs, pdf_tags=pdf_tags)
 
     Typst = typst.Compiler
-    whole = worded()
+    worded()
+    monkeypatch.setattr(report, "KINDS", ("pdf", "html"))
     monkeypatch.setattr(report.typst, "Compiler", Compiler)
     for fails, tags in ((0, True), (report.SIZES - 1, True), (report.SIZES, False)):
-        assert worded() == whole
-        assert (b"/StructTreeRoot" in worded.page.with_suffix(".pdf").read_bytes()) == tags
+        pdf, page = (path.read_bytes() for path in report.render("made", made_up_report))
+        assert pdf.startswith(b"%PDF") and page.decode() == worded.page
+        assert (b"/StructTreeRoot" in pdf) == tags
         assert ("report.pdf has no tags for screen readers" in capsys.readouterr().out) == (not tags)
 
 
@@ -223,71 +230,6 @@ def test_nothing_from_data_is_markup(worded):
 def test_results_that_are_not_there(tmp_path):
     with pytest.raises(LabkitError, match="results.json: is not there yet"):
         report.render("nothing", root=tmp_path)
-
-
-def test_section_on_what_switches_gain(worded):
-    def row(name, mean, p, verdict, seeds=(0,)):
-        gain = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "p_adjusted": p, "verdict": verdict}
-        costs = {"val_gain": 0.011, "val_gain_in_time": -0.002, "time": 1.5, "parameters": 1.25}
-        return {
-            "name": name,
-            "title": name,
-            "task": "lung" if name.startswith("lung") else "infection",
-            "seeds": list(seeds),
-            "changes": ["flips 3", "tta 2"],
-            "iou": 0.5,
-            "gain": gain,
-            "gains": [mean + 0.02 * seed for seed in seeds],
-        } | costs
-
-    def switches(rows: list[dict], seen: list[str] | None = None) -> str:
-        return worded(ablation={"alpha": 0.05, "seen": seen, "rows": rows})
-
-    better, worse = (
-        row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
-        row("infection-worse", -0.03, 0.01, "lower"),
-    )
-    alike = row("lung-alike", 0.001, 0.9, "none")
-    text = switches([better, worse, alike])
-    assert "Beyond the Reference's Recipe" in text.replace("’", "'")
-    assert (
-        "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
-        "( +0.040 to +0.060 ). A lower one"
-    ) in text
-    assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
-    assert "What was trained with one seed may owe its difference to that." in text
-    assert (
-        "flips 3, tta 2 3 ( +0.050 to +0.090 ) 0.500 +0.050 ( +0.040 to +0.060 ) &lt; 0.001 +0.011 −0.002 1.50× 1.25×"
-        in text
-    )
-    text = switches([alike, alike])
-    assert (
-        "No experiment has a higher IoU by more than chance" in text
-        and "For all of them no difference was found" in text
-    )
-    assert "A lower one" not in text and "one seed may owe" not in text
-    assert "an oracle" not in text
-    told = alike | {
-        "name": "infection-told",
-        "title": "infection-told",
-        "task": "infection",
-        "changes": ["lung_input", "lungs true (an oracle)"],
-    }
-    assert "told the true lungs (an oracle) shows what" in switches([alike, told])
-    wider = switches([better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}])
-    assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
-    assert "For it no difference was found" in switches([alike])
-    start = "Some experiments start from the weights of another run or ask its network for the lungs."
-    assert start not in switches([alike])
-    assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
-    assert "1 test film is among the films that such a run was trained or chosen on, so on it they have" in switches(
-        [alike], ["COVID-19/a.png"]
-    )
-    assert "Recipe" not in worded().replace("recipe", "")
-    # A table too long for a page with other things on it goes to the end.
-    for count, place in ((12, "Table IV:"), (40, "Table VII:")):
-        text = switches([alike] * count)
-        assert f"{place} Gain in per-image IoU" in text
 
 
 def test_what_cannot_be_compared_is_told_as_that(worded):
@@ -306,6 +248,6 @@ def test_what_cannot_be_compared_is_told_as_that(worded):
     runs = made_up.runs()
     runs["infection-bce"]["test"]["severity"] = {"films": 0} | dict.fromkeys(runs["infection-bce"]["test"]["severity"])
     runs["infection-bce"]["asd_where_located"] = {"mean": None, "low": None, "high": None, "count": 0}
-    text = worded(runs=runs, verdicts=made_up.verdicts() | {"outlines_harder": False})
+    text = worded(runs=runs, verdicts=made_up.reached() | {"outlines_harder": False})
     assert "With BCE it is not known, for no test film has a lung mask." in text
     assert "the outlines are – and 1.6 pixels off" in text and "overlap)" not in text

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import dataset, files, metrics, results, run_results, store, tables
+from labkit import conventions, dataset, files, metrics, results, run_results, store, tables
 from labkit.files import ROOT
 from labkit.presets import load_all
 
@@ -41,7 +41,7 @@ def test_comparisons_pair_the_same_films():
     assert infection["p_adjusted"] >= infection["p"]
 
 
-def test_tables(worded):
+def test_tables():
     found = made_up.results()
     table = tables.beside_reported(found)
     assert table["task"].tolist() == ["lung", "lung", "infection", "infection"]
@@ -133,7 +133,7 @@ def test_spread_over_seeds(worded):
     turned = copy.deepcopy(found)
     for score in ("iou", "brier", "excess"):
         turned["gains"]["infection"][score]["one_sign"] = False
-    text = worded(spread=turned, verdicts=made_up.verdicts(spread=turned))
+    text = worded(spread=turned, verdicts=made_up.reached(spread=turned))
     assert "it is the better choice here by its overlap, though not with every seed" in text
     assert "By overlap the recommendation is borne out for neither." in text
     assert (
@@ -156,14 +156,14 @@ def test_thirds_by_size():
 
 
 def test_own_scores_pass_the_check_of_conventions():
-    assert results.consistency(made_up.runs()) == {"pairs": 8, "pooled": 0, "per_image": 0}
+    assert conventions.consistency(made_up.runs()) == {"pairs": 8, "pooled": 0, "per_image": 0}
     runs = made_up.runs()
     runs["lung-bce"]["test"]["dice"] += 0.001
     runs["lung-bce"]["val"]["pooled_dice"] += 0.001
-    assert results.consistency(runs) == {"pairs": 8, "pooled": 1, "per_image": 1}
+    assert conventions.consistency(runs) == {"pairs": 8, "pooled": 1, "per_image": 1}
 
 
-def test_all_scores_in_one_table(worded):
+def test_all_scores_in_one_table():
     table = tables.all_scores(made_up.results()).set_index(["run", "split"])
     assert len(table) == 12 and table.at[("lung-bce", "test"), "calibration_image_ece"] == 0.0123
     assert table.at[("infection-bce", "val"), "severity_kappa"] == 0.8 and "intervals_iou_low" not in table

@@ -1,3 +1,5 @@
+"""The infected share of the lung."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -53,7 +53,7 @@ def slurm():
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, tree):
+def project(tmp_path_factory):
     """A copy of the project's sources, a profile for a small machine, and a preset with two longer trainings."""
     root = tmp_path_factory.mktemp("slurm") / "a project's copy"
     faults.copy_sources(root)

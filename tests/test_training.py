@@ -1,3 +1,5 @@
+"""A training learns, goes on bit for bit, and stops with one line."""
+
 import dataclasses
 import math
 import shutil
@@ -12,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from labkit import checkpoint, files, losses, phantom, progress, store, training, workflow
 from labkit.errors import LabkitError
 from labkit.files import read_json
-from labkit.hardware import device_of
+from labkit.hardware import set_up_device
 from labkit.presets import load
 from labkit.schedule import cosine
 from labkit.scoring import batches, score
@@ -47,7 +49,7 @@ def test_history_and_files(smoke):
 def test_best_checkpoint_is_the_best_epoch(smoke):
     run = smoke("lung-bce", epochs=4)
     history = fit(run)
-    pack, device = store.load(run), device_of(run)
+    pack, device = store.load(run), set_up_device(run)
     rows = score(load_best(run, device), pack, pack.rows("Val"), run, device)
     best = history.loc[history["iou"].idxmax()]
     assert best["iou"] > 0
@@ -135,7 +137,7 @@ def test_interrupted_run_with_all_switches_goes_on_bit_for_bit(smoke, monkeypatc
 def test_average_equals_the_hand_computation(smoke):
     """After the first step it is the network; then it keeps `ema` of itself and takes the rest from the network."""
     run = smoke(ema=0.7)
-    state, random = training.Trainee(run, device_of(run)), torch.Generator().manual_seed(0)
+    state, random = training.Trainee(run, set_up_device(run)), torch.Generator().manual_seed(0)
     masks = (torch.rand(4, 1, 16, 16, generator=random) < 0.5).float()
     expected = None
     for _ in range(4):
@@ -151,7 +153,7 @@ def test_average_equals_the_hand_computation(smoke):
 def test_average_is_what_is_validated_and_kept(smoke):
     run = smoke(epochs=3, ema=0.5)
     history = fit(run)
-    pack, device = store.load(run), device_of(run)
+    pack, device = store.load(run), set_up_device(run)
     rows = score(load_best(run, device), pack, pack.rows("Val"), run, device)
     assert training.metrics.iou(rows) == history["iou"].max()
     plain = fit(smoke(epochs=3))
@@ -213,7 +215,7 @@ def test_numbers_that_are_none_stop_the_run(smoke):
     assert not (run.folder / "training.json").exists()
 
 
-def test_recipe_is_the_reports(smoke):
+def test_recipe_is_the_reports():
     state = training.Trainee(load("paper", "lung-bce"), torch.device("cpu"))
     group = state.optimizer.param_groups[0]
     assert type(state.optimizer) is torch.optim.Adam
@@ -295,7 +297,7 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_the_good_one(smoke, mon
             fit(run)
     (run.folder / "last.pt").write_bytes(b"damaged")
     good = (run.folder / "previous.pt").read_bytes()
-    state = training.Trainee(run, device_of(run))
+    state = training.Trainee(run, set_up_device(run))
     state.restore(run.folder, read_json(run.folder / "experiment.json")["identity"])
     assert len(state.history) == 1
     checkpoint.save(run.folder / "last.pt", {}, keep=run.folder / "previous.pt")
@@ -344,7 +346,7 @@ def test_training_with_controls(smoke):
     plain, with_controls = smoke("infection-bce", epochs=1), smoke("infection-bce", epochs=1, controls=True)
     assert with_controls.name == "infection-bce,controls=True,epochs=1"
     assert fit(plain)["train_loss"].item() != fit(with_controls)["train_loss"].item()
-    pack, device = store.load(with_controls), device_of(with_controls)
+    pack, device = store.load(with_controls), set_up_device(with_controls)
     rows = score(load_best(with_controls, device), pack, pack.rows("Val", controls=True), with_controls, device)
     assert rows["control"].sum() == 4 and len(rows) == 7
     history = fit(with_controls)
@@ -354,7 +356,7 @@ def test_training_with_controls(smoke):
 
 def test_multitask_learns_lungs_and_films_and_reports_the_infection(smoke):
     run = smoke("infection-bce", multitask=True, precision="fp32")
-    state, pack = training.Trainee(run, device_of(run)), store.load(run)
+    state, pack = training.Trainee(run, set_up_device(run)), store.load(run)
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     images, masks = next(batches(pack, pack.rows("Train")[:8], 8, state.device, lungs=True))
     expected = losses.bce(state.network.train()(images).infection, masks[:, :1])
@@ -363,7 +365,7 @@ def test_multitask_learns_lungs_and_films_and_reports_the_infection(smoke):
         assert not torch.equal(before[f"{head}.weight"], state.network.state_dict()[f"{head}.weight"])
     history = fit(run)
     best = history.loc[history["iou"].idxmax()]
-    rows = score(load_best(run, device_of(run)), pack, pack.rows("Val"), run, device_of(run))
+    rows = score(load_best(run, set_up_device(run)), pack, pack.rows("Val"), run, set_up_device(run))
     assert best["val_loss"] == pytest.approx(rows["loss"].mean()) and best["iou"] == pytest.approx(
         training.metrics.iou(rows)
     )

@@ -8,7 +8,7 @@ from labkit import run_results, verdicts
 
 
 def test_verdicts_on_the_references_own_numbers():
-    assert made_up.verdicts() == {
+    assert made_up.reached() == {
         "lung_iou": "none",
         "lung_mae": "lower",
         "infection_iou": "higher",
@@ -208,34 +208,34 @@ TURNED = {
 @pytest.mark.parametrize("name", TURNED)
 def test_turned_numbers_turn_the_verdict_and_the_sentence(worded, name):
     given, before, after = TURNED[name]
-    assert made_up.verdicts(**given)[name] != made_up.verdicts()[name]
+    assert made_up.reached(**given)[name] != made_up.reached()[name]
     of_films = ("iou", "image", "lung", "alike", "intervals")
     scored = {run: values for run, values in given.items() if run not in of_films}
-    changes = {"verdicts": made_up.verdicts(**given), "comparisons": made_up.compared(**given.get("intervals", {}))}
+    changes = {"verdicts": made_up.reached(**given), "comparisons": made_up.compared(**given.get("intervals", {}))}
     text, turned = worded(), worded(**changes, runs=made_up.runs(**scored))
     assert before in text and after not in text
     assert after in turned and before not in turned
 
 
 def test_every_verdict_is_turned_by_a_test():
-    assert set(TURNED) == set(made_up.verdicts())
+    assert set(TURNED) == set(made_up.reached())
 
 
 def test_a_small_change_of_confidence_counts_for_nothing():
     higher = {"infection_excess": (0.004, 0.006)}
-    assert made_up.verdicts(excess=(-0.001, 0.004), intervals=higher)["infection_confidence"] == "none"
-    assert made_up.verdicts(excess=(-0.05, 0.055), intervals=higher)["infection_confidence"] == "none"
-    assert made_up.verdicts(excess=(-0.05, 0.01), intervals=higher)["infection_confidence"] == "better"
+    assert made_up.reached(excess=(-0.001, 0.004), intervals=higher)["infection_confidence"] == "none"
+    assert made_up.reached(excess=(-0.05, 0.055), intervals=higher)["infection_confidence"] == "none"
+    assert made_up.reached(excess=(-0.05, 0.01), intervals=higher)["infection_confidence"] == "better"
 
 
 def test_plateau():
     rise = run_results.late_rise(np.array([0.9] * 6 + [0.1, 0.3, 0.5, 0.7]))  # fifths of two epochs
     assert rise == pytest.approx({"mean": 0.4, "error": (0.02 / 2 + 0.02 / 2) ** 0.5})
-    assert made_up.verdicts(iou=(0.1,) * 6 + (0.7, 0.69, 0.4, 0.41))["plateau"] == "falling"
+    assert made_up.reached(iou=(0.1,) * 6 + (0.7, 0.69, 0.4, 0.41))["plateau"] == "falling"
     # The last two epochs lie apart by more than they lie below the two before.
-    assert made_up.verdicts(iou=(0.1,) * 6 + (0.718, 0.716, 0.726, 0.655))["plateau"] == "unsteady"
-    assert made_up.verdicts(iou=(0.1,) * 6 + (0.6, 0.7, 0.7, 0.6))["plateau"] == "unsteady"
-    assert made_up.verdicts(iou=(0.6,))["plateau"] == made_up.verdicts(iou=made_up.RISING[:9])["plateau"] == "short"
+    assert made_up.reached(iou=(0.1,) * 6 + (0.718, 0.716, 0.726, 0.655))["plateau"] == "unsteady"
+    assert made_up.reached(iou=(0.1,) * 6 + (0.6, 0.7, 0.7, 0.6))["plateau"] == "unsteady"
+    assert made_up.reached(iou=(0.6,))["plateau"] == made_up.reached(iou=made_up.RISING[:9])["plateau"] == "short"
 
 
 def test_comparable_is_said_of_intervals():
@@ -249,7 +249,7 @@ def test_comparable_is_said_of_intervals():
         (-0.02, -0.006): "no",
     }
     for interval, wanted in said.items():
-        assert made_up.verdicts(intervals={"lung_iou": interval})["lung_comparable"] == wanted
+        assert made_up.reached(intervals={"lung_iou": interval})["lung_comparable"] == wanted
     # Nor is anything said to be different where no difference was found.
     disagree = made_up.compared(lung_iou=(0.006, 0.02))
     disagree["lung"]["iou"]["verdict"] = "none"
@@ -263,7 +263,7 @@ def test_lungs_above_a_limit_are_said_of_all_intervals():
     # Each number is the middle of an interval of ±.005.
     wanted = {(0.953, 0.94): "no", (0.953, 0.95): "open", (0.956, 0.956): "yes"}
     for (bce, bce_iou), said in wanted.items():
-        assert made_up.verdicts(lung_bce=(bce, 0.015), lung_bce_iou=(bce_iou, 0.011))["lung_high"] == said
+        assert made_up.reached(lung_bce=(bce, 0.015), lung_bce_iou=(bce_iou, 0.011))["lung_high"] == said
     runs = made_up.runs()
     runs["lung-bce"]["val"]["intervals"]["iou"]["low"] = None  # one film
     assert verdicts.reach(runs, made_up.masks(), made_up.compared(), None)["lung_high"] == "open"
@@ -272,7 +272,7 @@ def test_lungs_above_a_limit_are_said_of_all_intervals():
 
 
 def test_empty_with_both_losses_is_not_an_escape():
-    assert not made_up.verdicts(infection_bce_iou=(0.01, 0.04, 0.95))["bce_all_zero"]
+    assert not made_up.reached(infection_bce_iou=(0.01, 0.04, 0.95))["bce_all_zero"]
 
 
 def test_a_claim_must_hold_on_validation_and_test():
@@ -291,5 +291,5 @@ def test_much_harder_goes_by_intervals():
 def test_what_depends_on_the_seed_is_not_recommended():
     gains = {"lung": {"iou": {"one_sign": True}}, "infection": {"iou": {"one_sign": False}}}
     higher = {"lung_iou": (0.01, 0.02)}  # and infections as in the reference
-    assert made_up.verdicts(intervals=higher)["recommended"] == "lungs and infections"
-    assert made_up.verdicts(intervals=higher, spread={"gains": gains})["recommended"] == "lungs"
+    assert made_up.reached(intervals=higher)["recommended"] == "lungs and infections"
+    assert made_up.reached(intervals=higher, spread={"gains": gains})["recommended"] == "lungs"
