@@ -342,13 +342,17 @@ def test_a_guard_of_the_report_is_told(project, edited):
     assert failed.stderr.splitlines()[-1].startswith("labkit: report/report.typ: panicked")
 
 
-def test_real_films(project, real):
-    """The whole way on real films, at smoke size; the page must not call them synthetic."""
-    made = labkit(project, "report", "smoke", "--data", str(real))
+def test_real_films(project, real, tmp_path):
+    """The whole way on every fourth real film, at smoke size; the page must not call them synthetic."""
+    for folder in real.glob("*/*/*/*/*"):
+        (tmp_path / folder.relative_to(real)).mkdir(parents=True)
+        for film in sorted(folder.glob("*.png"))[::4]:
+            (tmp_path / film.relative_to(real)).symlink_to(film)
+    made = labkit(project, "report", "smoke", "--data", str(tmp_path))
     assert made.returncode == 0, made.stderr
     page = (project / "report" / "build" / "smoke" / "report.html").read_text()
     assert "Synthetic data" not in page and "chest X-rays from COVID-QU-Ex" in page
     results = json.loads((project / "report" / "build" / "smoke" / "results.json").read_text())
     assert not results["phantom"]
-    assert results["films"]["infection"]["films"]["All"]["All"] == 600
+    assert results["films"]["infection"]["films"]["All"]["All"] == 150
     assert results["films"]["infection"]["lung_share_median"] > 0.4  # infections are no small part of the lung
