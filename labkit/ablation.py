@@ -48,8 +48,8 @@ def table(found: dict) -> pd.DataFrame:
     rows = []
     for row in found["rows"]:
         flat = {"experiment": row["name"], "changes": "; ".join(row["changes"]), "seeds": len(row["seeds"])}
-        gain = {f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second")}
-        flat |= {"test_iou": row["iou"]} | gain
+        columns = {f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second")}
+        flat |= {"test_iou": row["iou"]} | columns
         flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
         rows.append(flat | {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")})
     return pd.DataFrame(rows)

@@ -21,10 +21,11 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     Raises LabkitError for a parameter that the notebook does not have, a preset, experiment or knob that there is not, and a
     value that a knob cannot take.
     """
-    asked = {knob: namespace[knob] for knob in _parameters(namespace)}
+    own, injected = _parameters(namespace)
+    asked = {knob: namespace[knob] for knob in (*own, *injected)}
     given = {knob: value for knob, value in asked.items() if isinstance(value, bool) or value not in NEUTRAL}
     preset = given.pop("preset", "smoke")
-    if "experiment" in asked:
+    if "experiment" in own:
         return load(preset, given.pop("experiment", ""), **given)
     unknown = set(given) - {"data"}
     if unknown:
@@ -33,18 +34,18 @@ def from_notebook(namespace: dict) -> Experiment | list[Experiment]:
     return load_all(preset, **given)
 
 
-def _parameters(namespace: dict) -> list[str]:
-    """Names that the last cell of parameters assigned, and papermill's behind it if there is one.
+def _parameters(namespace: dict) -> tuple[list[str], list[str]]:
+    """Names that the last cell of parameters assigned, and those that papermill's behind it assigned, if there is one.
 
-    Where the kernel keeps no history (nbval), or the cell has lost its first line: all plain variables there are.
+    Where the kernel keeps no history (nbval), or the cell has lost its first line: all plain variables there are, and none.
     """
     executed = namespace["In"]
     starts = [i for i, cell in enumerate(executed) if cell.startswith("# Parameters of this notebook")]
     if not starts:
         plain = (bool, int, float, str)
-        return [name for name, value in namespace.items() if isinstance(value, plain) and not name.startswith("_")]
-    injected = [cell for cell in executed[starts[-1] + 1 : starts[-1] + 2] if cell.startswith("# Parameters")]
-    return [name for cell in (executed[starts[-1]], *injected) for name in _assigned(cell)]
+        return [name for name, value in namespace.items() if isinstance(value, plain) and not name.startswith("_")], []
+    behind = [cell for cell in executed[starts[-1] + 1 : starts[-1] + 2] if cell.startswith("# Parameters")]
+    return _assigned(executed[starts[-1]]), [name for cell in behind for name in _assigned(cell)]
 
 
 def _assigned(cell: str) -> list[str]:

@@ -43,12 +43,12 @@ def collect(experiments: list[Experiment]) -> dict:
     scores = {
         (run.name, run.seed): run_results.film_scores(run.folder) for run in experiments if run.name in RUNS.values()
     }
-    scores_of = {name: scores[name, run.seed] for name, run in chosen.items()}
+    first_scores = {name: scores[name, run.seed] for name, run in chosen.items()}
     runs = {}
     for name, run in chosen.items():
         leaked = films[run.task]["audit"]["leaked"]
-        runs[name] = run_results.describe(run, summaries[run.folder], scores_of[name], leaked)
-    compared, over_seeds = comparisons(scores_of), spread(scores)
+        runs[name] = run_results.describe(run, summaries[run.folder], first_scores[name], leaked)
+    compared, over_seeds = comparisons(first_scores), spread(scores)
     roots = [store.root_of(experiment) for experiment in chosen.values()]
     return {
         "preset": preset,

@@ -18,7 +18,7 @@ def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked
     another split, as "class/name".
 
     Of `summary` it keeps `best_epoch`, `parameters`, `training_seconds`, `val` and `test`; each of these two has also
-    `intervals` (statistics.mean_interval by score: all of film_scores for test, IoU for val) and, for infections,
+    `intervals` (statistics.mean_interval by score: all of film_scores but `excess` for test, IoU for val) and, for infections,
     `whole_lung`, the IoU and the share located of whoever calls the whole lung infected. `over_whole_lung`: the test films'
     IoU above that; `asd_where_located`: ASD of the test films with an IoU of LOCATED or more: both mean_intervals.
     `test_without_leaked`: `test` without the `leaked` ones, so many. `by_size`, `size_rank`, `threshold` (other_threshold),

@@ -58,12 +58,14 @@ def reach(
     def gaps(split: str) -> list[float]:
         return [abs(a[split]["iou"] - b[split]["iou"]) for a, b in pairs]
 
-    def recommended(task: str) -> bool:
-        iou, seeds = compared[task]["iou"], spread["gains"][task]["iou"] if spread else {"one_sign": True}
-        return iou["verdict"] == "higher" and _comparable(iou) != "yes" and seeds["one_sign"]
-
     def between_losses(split: str) -> list[float]:
         return [abs(task["bce_iou"][split]["iou"] - task["bce"][split]["iou"]) for task in (lung, infection)]
+
+    def recommended(task: str) -> bool:
+        every_seed = spread is None or spread["gains"][task]["iou"]["one_sign"]
+        return (
+            compared[task]["iou"]["verdict"] == "higher" and _comparable(compared[task]["iou"]) != "yes" and every_seed
+        )
 
     return {
         # Abstract, results and conclusion: lungs with "IoU > 0.95" with both losses.

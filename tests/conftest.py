@@ -1,4 +1,4 @@
-"""What tests share: a small phantom tree, a report made from it, a browser, and the real films where they are at hand."""
+"""What tests share: a small phantom tree, a report made from it, another of made-up results, a browser, and the real films."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def copy(tree, tmp_path) -> Path:
 
 def live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Let what labkit writes go into a folder."""
-    for module in ("files", "phantom", "store", "experiment"):
+    for module in faults.WITH_ROOT:
         patch.setattr(f"labkit.{module}.ROOT", folder)
 
 
@@ -137,20 +137,22 @@ def made_up_report(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def worded(made_up_report, monkeypatch):
-    """A function: made-up results with these changes -> text of the HTML page. It asks typst once for the same results."""
+    """A function: made-up results with these changes -> text of the HTML page, and a PDF if `kinds` has it.
 
-    def html(**changes) -> str:
+    It asks typst once for the same page.
+    """
+
+    def html(kinds: tuple = ("html",), **changes) -> str:
         content = made_up.results() | changes
         files.write_json(made_up_report / "report" / "build" / "made" / "results.json", content)
         asked = json.dumps(content)
-        if asked not in PAGES:
-            (path,) = report.render("made", made_up_report)
-            PAGES[asked] = path.read_text()
+        if asked not in PAGES or kinds != ("html",):
+            monkeypatch.setattr(report, "KINDS", kinds)
+            PAGES[asked] = report.render("made", made_up_report)[-1].read_text()
         html.page = PAGES[asked]
         text = re.sub(r"<style>.*?</style>|<script>.*?</script>|<nav.*?</nav>|<[^>]+>", " ", html.page, flags=re.S)
         return " ".join(text.split())
 
-    monkeypatch.setattr(report, "KINDS", ("html",))
     return html
 
 

@@ -33,6 +33,8 @@ from labkit.presets import load
 evaluate(load("smoke", "infection-bce_iou", epochs=8, size=32, base=2, patience=0, data="films"))
 """
 
+WITH_ROOT = ("files", "phantom", "store", "experiment")  # modules of labkit that write below their ROOT
+
 
 def copy_sources(folder: Path) -> None:
     """The project's own files, without what was made of them."""
@@ -215,7 +217,7 @@ def main() -> None:
     print("| fault | tried | how they ended |\n| --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory() as name:
         project = project_in(Path(name) / "a project")
-        for module in ("files", "phantom", "store", "experiment"):
+        for module in WITH_ROOT:
             setattr(sys.modules[f"labkit.{module}"], "ROOT", project)
         ended = damaged_films(given.films, project / "films", choose)
         told = f"{ended['refused']} refused by name, {ended['used']} used as the file holds it, none wrong"

@@ -173,8 +173,8 @@ def test_section_on_what_switches_gain(worded):
             "gains": [mean + 0.02 * seed for seed in seeds],
         } | costs
 
-    def switches(rows: list[dict], seen: list[str] | None = None) -> str:
-        return worded(ablation={"alpha": 0.05, "seen": seen, "rows": rows})
+    def switches(rows: list[dict], seen: list[str] | None = None, **options) -> str:
+        return worded(**options, ablation={"alpha": 0.05, "seen": seen, "rows": rows})
 
     better, worse = (
         row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
@@ -210,6 +210,8 @@ def test_section_on_what_switches_gain(worded):
     wider = switches([better | {"name": "wider", "title": "wider (lungs)", "task": "lung"}])
     assert "wider (lungs) +0.050" in wider and "wider (lungs) flips 3" in wider
     assert "For it no difference was found" in switches([alike])
+    same = alike | {"gain": alike["gain"] | {"p_adjusted": None}}
+    assert "Holm’s method for none, since no film differs; Fig." in switches([same]).replace("'", "’")
     start = "Some experiments start from the weights of another run or ask its network for the lungs."
     assert start not in switches([alike])
     assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
@@ -219,5 +221,5 @@ def test_section_on_what_switches_gain(worded):
     assert "Recipe" not in worded().replace("recipe", "")
     # A table too long for a page with other things on it goes to the end.
     for count, place in ((12, "Table IV:"), (40, "Table VII:")):
-        text = switches([alike] * count)
+        text = switches([alike] * count, kinds=("pdf", "html"))
         assert f"{place} Gain in per-image IoU" in text

@@ -1,4 +1,4 @@
-"""Distances of outlines, held against a second implementation: all distances between all boundary pixels."""
+"""Distances of outlines by hand and against MONAI's."""
 
 import math
 import warnings

@@ -63,7 +63,8 @@ def test_runs(home, trained):
         rows = pd.read_csv(run.folder / "test.csv")
         assert row["state"] == "scored" and row["epochs"] == "1/1"
         assert row["test iou"] == pytest.approx(metrics.iou(rows[~rows["control"]]))
-    assert labkit("runs", "smoke").stdout.count("scored") == 3
+    told = labkit("runs", "smoke").stdout
+    assert told.count("scored") == 3 and f"IoU and Dice: {metrics.REDUCTION}" in told
     assert "nothing of preset 'demo' has been run yet" in labkit("runs", "demo").stdout
     assert "nothing of preset '/tmp/*' has been run yet" in labkit("runs", "/tmp/*").stdout
     assert "nothing of preset 'smok' has been run yet (did you mean 'smoke'?)" in labkit("runs", "smok").stdout
@@ -131,7 +132,8 @@ def test_compare(trained):
         rows = pd.read_csv(run.folder / "test.csv")
         ious.append(metrics.film_iou(rows[~rows["control"]]).to_numpy())
     assert found["difference"]["mean"] == pytest.approx(statistics.paired_difference(*ious)["mean"])
-    assert f"over {first.name}" in labkit("compare", first.name, second.name).stdout
+    told = labkit("compare", first.name, second.name).stdout
+    assert f"over {first.name}" in told and f"IoU and Dice: {metrics.REDUCTION}" in told
     assert "not comparable" in labkit("compare", trained[0].name, first.name).stderr
     made = json.loads((second.folder / "experiment.json").read_text())
     made["identity"]["films"] = "of other films"

@@ -73,7 +73,7 @@ def test_section_on_conventions(worded):
     extra = {"anchors": anchors, "anchor_without_controls": conventions.without_controls(0.83)}
     assert extra["anchor_without_controls"] == pytest.approx(0.66)
     found = conventions.compare({"without controls": convention_rows()}, REPORTED) | extra
-    text = worded(conventions=found)
+    text = worded(("pdf", "html"), conventions=found)
     assert "F. What the Reported Score May Mean" in text and "That is near" in text
     assert "scored on COVID-19 films, per-image mean, empty truths left out: 0.0 % off" in text
     far = (

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from labkit import audit, dataset, eda, metrics, store, training
+from labkit import audit, dataset, eda, metrics, scoring, store, training
 from labkit.errors import LabkitError
 from labkit.evaluation import SHOWN, evaluate, extreme_films, shown_films, summarise
 from labkit.export import Probabilities, export
 from labkit.files import checksum
-from labkit.hardware import set_up_device
+from labkit.hardware import autocast, set_up_device
 from labkit.model import network_of
 from labkit.predict import Predictor
 from labkit.presets import load
@@ -32,6 +32,17 @@ def test_symmetric_film_gets_a_symmetric_mask(smoke):
         found = probabilities(network_of(run), film, None, run, torch.device("cpu"))
         differences.append(np.abs(found - found[:, :, ::-1]).max())
     assert differences[1] < 1e-6 < 1e-3 < differences[0]
+
+
+def test_the_mean_over_views_is_taken_in_float32(smoke):
+    run, device = smoke(tta=3, precision="bf16"), torch.device("cpu")
+    network = network_of(run).eval()
+    films = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode(), autocast(run, device):
+        views = [scoring._of_view(network, films, view) for view in range(3)]
+        found = scoring.logits_of(network, films, films[:, :0], run)
+    assert views[0].dtype == torch.bfloat16
+    torch.testing.assert_close(found, sum(view.float() for view in views) / 3, rtol=1e-6, atol=1e-6)
 
 
 def test_scores_with_tta_are_those_of_the_mean(smoke, tmp_path):

@@ -169,9 +169,16 @@ def test_notebook_refuses_a_misspelt_parameter():
         )
 
 
-def test_an_empty_experiment_is_asked_for():
+def test_an_empty_experiment_is_refused_by_name():
     with pytest.raises(LabkitError, match="^experiment: preset smoke has no ''; it has lung-bce, "):
         from_notebook(notebook(CELL, "# Parameters\nexperiment = ''\n"))
+
+
+def test_a_notebook_of_all_runs_takes_no_experiment():
+    with pytest.raises(LabkitError, match="^experiment: not a parameter of this notebook"):
+        from_notebook(
+            notebook("# Parameters of this notebook\npreset = 'smoke'\n", "# Parameters\nexperiment = 'lung-bce'\n")
+        )
 
 
 def test_notebook_ignores_the_readers_own_variables_and_older_parameters():

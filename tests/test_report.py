@@ -120,7 +120,7 @@ def test_leaks_are_told(worded):
     runs = made_up.runs()
     runs["infection-bce_iou"]["leaked"] = 2
     runs["infection-bce_iou"]["test_without_leaked"]["iou"] = 0.3456
-    text = worded(runs=runs)
+    text = worded(("pdf", "html"), runs=runs)
     assert "2 scored test films stand in another split too; without them, the test IoU of BCE+IoU is 0.346" in text
     assert "The same without the test films that also stand in another split" in text
     runs["infection-bce_iou"]["test_without_leaked"]["iou"] = None
@@ -176,7 +176,7 @@ def test_phantoms_are_announced_and_settings_told(worded):
     assert text.index("Synthetic data.") < text.index("Abstract.")
     assert "epochs 10 7 8" in text
     # With the reference's own settings there is no such table, and the text says so.
-    text = worded(settings=[])
+    text = worded(("pdf", "html"), settings=[])
     assert (
         "Settings that differ from the reference" not in text
         and "All settings here are the reference's" in text.replace("’", "'")
@@ -211,8 +211,7 @@ def test_pages_that_typst_cannot_tag_are_made_without_tags(worded, made_up_repor
             return self.compiler.compile(format=format, sys_inputs=sys_inputs, pdf_tags=pdf_tags)
 
     Typst = typst.Compiler
-    worded()
-    monkeypatch.setattr(report, "KINDS", ("pdf", "html"))
+    worded(kinds=("pdf", "html"))
     monkeypatch.setattr(report.typst, "Compiler", Compiler)
     for fails, tags in ((0, True), (report.SIZES - 1, True), (report.SIZES, False)):
         pdf, page = (path.read_bytes() for path in report.render("made", made_up_report))
@@ -235,12 +234,16 @@ def test_results_that_are_not_there(tmp_path):
 def test_what_cannot_be_compared_is_told_as_that(worded):
     """As where BCE predicts nothing: no confident pixel, and no mask whose place is found."""
     compared = made_up.compared()
+    compared["lung"]["asd"] |= {"low": None, "high": None, "count": 1, "verdict": "none"}
     nothing = {"mean": None, "low": None, "high": None, "first": None, "second": None, "count": 0, "p_adjusted": None}
     for score in ("asd", "excess"):
         compared["infection"][score] |= nothing | {"verdict": "none"}
     text = worded(comparisons=compared)
     assert "for the 10 tests made" in text and "for the 12 tests made" in worded()
     assert "On infections there is no such film." in text
+    assert (
+        "On lungs, 1 such film, the outlines are" in text and "(mean difference 0.000 , no interval, adjusted p" in text
+    )
     assert (
         "On infections, film by film, that cannot be compared, for no film has such pixels with both losses, and"
         in text

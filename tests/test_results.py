@@ -47,7 +47,9 @@ def test_tables():
     assert table["task"].tolist() == ["lung", "lung", "infection", "infection"]
     assert table["reported_iou"].tolist()[:2] == [0.957, 0.9567] and pd.isna(table["reported_iou"][2])
     assert tables.beside_reported(found, "infection")["loss"].tolist() == ["bce", "bce_iou"]
-    assert {"best_epoch", "train_loss", "val_loss", "val_mae", "val_iou", "test_mae", "test_iou"} <= set(table)
+    assert {"best_epoch", "train_loss", "val_loss", "val_mae", "val_iou", "test_mae", "test_iou", "reduction"} <= set(
+        table
+    )
 
 
 def test_settings_that_differ():
@@ -94,7 +96,7 @@ def cell_with(value, key):
 
 
 def film_scores(iou, lost=0.0):
-    """Of three films; BCE+IoU is told apart by `lost`, so much lower than 1 its Brier score and its excess are."""
+    """Of three films; `lost`: how far below 1 the Brier score and the excess are."""
     return pd.DataFrame(
         {"iou": [iou] * 3, "mae": 0.1, "hard_mae": 0.1, "brier": 1 - lost, "excess": 1 - lost, "asd": 2.0}
     )
@@ -120,16 +122,17 @@ def test_spread_over_seeds(worded):
     assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
     assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2) and pd.isna(table.loc[("lung", "asd"), "mean"])
     assert cell_with(None, "spread") == "one seed a run: not known"
-    text = worded(spread=found)
+    text = worded(("pdf", "html"), spread=found)
     assert "Each of the four runs was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
     assert "2 seeds a run" in text and "of one seed each" not in text and "means over seeds" not in text
     assert "With the same seed, BCE+IoU minus BCE is 0.000 ± 0.000 (from 0.000 to 0.000 ) on lungs and +0.120" in text
     assert (
-        "Which loss has the higher IoU on lungs, MAE on lungs, MAE on infections, Brier score on lungs, ASD on infections or "
-        "confidence on lungs depends on the seed, so the conclusion leaves that out."
+        "Which loss has the higher IoU on lungs, MAE on lungs, MAE on infections, MAE of the mask on lungs, MAE of the mask on "
+        "infections, Brier score on lungs, ASD on lungs, ASD on infections or confidence on lungs depends on the seed, or is "
+        "not defined with each, so the conclusion leaves that out."
     ) in text
     assert "What speaks for BCE+IoU is the overlap on infections. What speaks against it is the higher Brier" in text
-    assert "not with every seed" not in text
+    assert "not with every seed" not in text and "are found on neither task with every seed" in text
     turned = copy.deepcopy(found)
     for score in ("iou", "brier", "excess"):
         turned["gains"]["infection"][score]["one_sign"] = False

@@ -23,6 +23,14 @@ def test_interval_of_few_or_equal_values():
     assert statistics.mean_interval([0.5] * 4) == {"mean": 0.5, "low": 0.5, "high": 0.5, "count": 4}
 
 
+def test_coverage_of_the_interval():
+    """Of 100 samples of 60 skewed values, about 95 % of the intervals hold the true mean; 88 to 100 % is about 3 sigma."""
+    draws = stats.beta(5, 2).rvs((100, 60), random_state=3)
+    intervals = [statistics.mean_interval(values) for values in draws]
+    held = np.mean([one["low"] <= 5 / 7 <= one["high"] for one in intervals])
+    assert 0.88 <= held < 1
+
+
 def test_both_the_mean_and_the_ranks_must_tell():
     change = np.r_[np.linspace(-0.002, -0.001, 12), np.linspace(0.1, 0.3, 8)]  # a few films move the mean
     found = statistics.paired_difference(np.zeros(20), change)

@@ -378,3 +378,10 @@ def test_controls_need_control_films(smoke, tree, tmp_path):
             shutil.rmtree(folder)
     with pytest.raises(LabkitError, match="^controls: there is no control film to train on in .*few"):
         fit(smoke("infection-bce", controls=True).model_copy(update={"data": str(few)}))
+
+
+def test_one_slow_epoch_does_not_count_for_those_to_come(smoke):
+    """As of a machine that slept in the middle of an epoch."""
+    numbers = {"train_loss": 0.5, "val_loss": 0.5, "mae": 0.5, "iou": 0.5}
+    history = [numbers | {"epoch": epoch, "seconds": seconds} for epoch, seconds in ((1, 2.0), (2, 2.0), (3, 100.0))]
+    assert "100.0 s, 4 s left" in training._line(history, smoke(epochs=5))
