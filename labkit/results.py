@@ -25,8 +25,9 @@ from labkit.experiment import RUNS, Experiment
 from labkit.files import build_folder, read_json, write_json, written
 from labkit.presets import load_preset, reference_runs
 
-# Scores by which the two losses are held against each other. Outlines by ASD: the HD95 of good masks is one pixel or two.
-COMPARED = ("iou", "mae", "hard_mae", "brier", "excess", "asd")
+# Scores by which the two losses are held against each other, and their columns of run_results.film_scores. Outlines by ASD: the
+# HD95 of good masks is one pixel or two.
+COMPARED = {name: name for name in ("iou", "mae", "hard_mae", "brier", "excess")} | {"asd": "asd_where_located"}
 
 
 def collect(experiments: list[Experiment]) -> dict:
@@ -77,19 +78,6 @@ def collect(experiments: list[Experiment]) -> dict:
     }
 
 
-def paired(bce: pd.DataFrame, bce_iou: pd.DataFrame, score: str) -> tuple[np.ndarray, np.ndarray]:
-    """A score of the same test films with either loss, from their run_results.film_scores; NaN where it is not defined.
-
-    ASD counts only where both losses locate the mask: elsewhere it tells of a missed place and not of outlines.
-    """
-    bce_iou = bce_iou.reindex(bce.index)
-    first, second = bce[score], bce_iou[score]
-    if score == "asd":
-        located = (bce["iou"] >= metrics.LOCATED) & (bce_iou["iou"] >= metrics.LOCATED)
-        first, second = first.where(located), second.where(located)
-    return first.to_numpy(float), second.to_numpy(float)
-
-
 def comparisons(scores: dict[str, pd.DataFrame]) -> dict[str, dict]:
     """BCE+IoU against BCE on the same test films: for each task and score of COMPARED a statistics.paired_difference.
 
@@ -99,8 +87,9 @@ def comparisons(scores: dict[str, pd.DataFrame]) -> dict[str, dict]:
     found = {}
     for task in ("lung", "infection"):
         bce, bce_iou = (scores[RUNS[task, loss]] for loss in ("bce", "bce_iou"))
-        for score in COMPARED:
-            found[task, score] = statistics.paired_difference(*paired(bce, bce_iou, score))
+        bce_iou = bce_iou.reindex(bce.index)
+        for score, column in COMPARED.items():
+            found[task, score] = statistics.paired_difference(bce[column].to_numpy(), bce_iou[column].to_numpy())
     adjusted = statistics.holm([difference["p"] for difference in found.values()])
     for difference, p in zip(found.values(), adjusted):
         difference["p_adjusted"] = p
@@ -114,7 +103,7 @@ def spread(scores: dict[tuple[str, int], pd.DataFrame]) -> dict | None:
     `scores`: the run_results.film_scores of each of the reference's runs, by its name and seed.
 
     `runs`: of each run IoU and MAE; `gains`: of each task and score of COMPARED, how much BCE+IoU is above BCE with the same
-    seed, by the mean over the films that `paired` leaves. Each as `mean`, `deviation` (standard, n - 1), `low`, `high`
+    seed, by the mean over the films where both are defined. Each as `mean`, `deviation` (standard, n - 1), `low`, `high`
     (smallest and largest) over the seeds; a gain also has `one_sign`: whether it is above 0 with every seed, or below 0 with
     every one. A gain that is not defined with some seed is empty.
     """
@@ -134,11 +123,9 @@ def spread(scores: dict[tuple[str, int], pd.DataFrame]) -> dict | None:
         means = {score: [float(scores[name, seed][score].mean()) for seed in seeds] for score in ("iou", "mae")}
         found["runs"][name] = {score: over_seeds(values) for score, values in means.items()}
     for task, gains in found["gains"].items():
-        for score in COMPARED:
-            pairs = [
-                paired(scores[RUNS[task, "bce"], seed], scores[RUNS[task, "bce_iou"], seed], score) for seed in seeds
-            ]
-            means_of = [metrics.mean(second - first) for first, second in pairs]
+        bce, bce_iou = ([scores[RUNS[task, loss], seed] for seed in seeds] for loss in ("bce", "bce_iou"))
+        for score, column in COMPARED.items():
+            means_of = [metrics.mean(second[column] - first[column]) for first, second in zip(bce, bce_iou)]
             gains[score] = {} if np.isnan(means_of).any() else over_seeds(means_of)
             if gains[score]:
                 gains[score]["one_sign"] = min(means_of) > 0 or max(means_of) < 0

@@ -18,9 +18,9 @@ def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked
     another split, as "class/name".
 
     Of `summary` it keeps `best_epoch`, `parameters`, `training_seconds`, `val` and `test`; each of these two has also
-    `intervals` (statistics.mean_interval by score: all of film_scores but `excess` for test, IoU for val) and, for infections,
-    `whole_lung`, the IoU and the share located of whoever calls the whole lung infected. `over_whole_lung`: the test films'
-    IoU above that; `asd_where_located`: ASD of the test films with an IoU of LOCATED or more: both mean_intervals.
+    `intervals` (statistics.mean_interval by score: those of film_scores but its last two for test, IoU for val) and, for
+    infections, `whole_lung`, the IoU and the share located of whoever calls the whole lung infected. `over_whole_lung`: the
+    test films' IoU above that; `asd_where_located`, that column of film_scores: both mean_intervals.
     `test_without_leaked`: `test` without the `leaked` ones, so many. `by_size`, `size_rank`, `threshold` (other_threshold),
     `late_rise`: by the functions below. Then `name`, `seed`, `task`, `loss`, `epochs`; the `train_loss` of the best epoch; and
     how often the validation loss fell from one epoch to the next, `val_loss_falls`.
@@ -30,11 +30,11 @@ def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked
     val, test = (metrics.rows_of(experiment.folder, split) for split in ("val", "test"))
     bins = {split: evaluation.bins_of(experiment.folder, split) for split in ("val", "test")}
     found = {key: summary[key] for key in ("best_epoch", "parameters", "training_seconds")}
-    intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores if name != "excess"}
+    apart = ("excess", "asd_where_located")
+    intervals = {name: statistics.mean_interval(scores[name].to_numpy()) for name in scores if name not in apart}
     of_val = {"iou": statistics.mean_interval(metrics.film_iou(val).to_numpy())}  # of these only the headline is judged
     found["val"], found["test"] = summary["val"] | {"intervals": of_val}, summary["test"] | {"intervals": intervals}
-    # Where the place is missed, ASD tells of that and not of outlines.
-    found["asd_where_located"] = statistics.mean_interval(scores["asd"][scores["iou"] >= metrics.LOCATED].to_numpy())
+    found["asd_where_located"] = statistics.mean_interval(scores["asd_where_located"].to_numpy())
     if experiment.task == "infection":
         whole = {split: severity.whole_lung_iou(rows).to_numpy() for split, rows in (("val", val), ("test", test))}
         for split, ious in whole.items():
@@ -60,11 +60,18 @@ def describe(experiment: Experiment, summary: dict, scores: pd.DataFrame, leaked
 def film_scores(folder: Path) -> pd.DataFrame:
     """The scores of the test films of the run in a folder, control films left out, by class and name.
 
-    Those of metrics.film_scores, boundary.distances, and calibration.excess over all pixels; NaN where not defined.
+    Those of metrics.film_scores, boundary.distances, and calibration.excess over all pixels; NaN where not defined;
+    and `asd_where_located`.
     """
     rows, bins = metrics.rows_of(folder, "test"), evaluation.bins_of(folder, "test")["image"]
     others = rows[list(boundary.COLUMNS)].assign(excess=calibration.excess(bins)).where(rows["truth"] > 0)
-    return metrics.film_scores(rows).join(others).set_index([rows["class"], rows["name"]])
+    scores = metrics.film_scores(rows).join(others)
+    return scores.assign(asd_where_located=asd_where_located).set_index([rows["class"], rows["name"]])
+
+
+def asd_where_located(scores: pd.DataFrame) -> pd.Series:
+    """Films' ASD where their IoU is LOCATED or more, else NaN: there it tells of a missed place and not of outlines."""
+    return scores["asd"].where(scores["iou"] >= metrics.LOCATED)
 
 
 def other_threshold(bins: dict[str, dict[str, np.ndarray]], scores: dict) -> dict[str, float]:

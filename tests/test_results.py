@@ -25,7 +25,7 @@ def test_comparisons_pair_the_same_films():
             "probability": inside,
         }
         scores = metrics.film_scores(pd.DataFrame(columns)).assign(asd=200 - inside, excess=1 - inside / 100)
-        return scores.set_index(pd.Index(names))
+        return scores.assign(asd_where_located=run_results.asd_where_located).set_index(pd.Index(names))
 
     names = [f"film {number}" for number in range(12)]
     bce = np.linspace(0.5, 0.72, 12)
@@ -97,9 +97,8 @@ def cell_with(value, key):
 
 def film_scores(iou, lost=0.0):
     """Of three films; `lost`: how far below 1 the Brier score and the excess are."""
-    return pd.DataFrame(
-        {"iou": [iou] * 3, "mae": 0.1, "hard_mae": 0.1, "brier": 1 - lost, "excess": 1 - lost, "asd": 2.0}
-    )
+    scores = {"iou": [iou] * 3, "mae": 0.1, "hard_mae": 0.1, "brier": 1 - lost, "excess": 1 - lost, "asd": 2.0}
+    return pd.DataFrame(scores).assign(asd_where_located=run_results.asd_where_located)
 
 
 def test_spread_over_seeds(worded):
@@ -107,7 +106,7 @@ def test_spread_over_seeds(worded):
     for seed, bce, bce_iou in ((0, 0.5, 0.7), (4, 0.6, 0.64)):
         scores["infection-bce", seed] = film_scores(bce)
         scores["infection-bce_iou", seed] = film_scores(bce_iou, lost=0.1)
-    scores["lung-bce", 4]["iou"] = scores["lung-bce_iou", 4]["iou"] = metrics.LOCATED / 2  # no outline to speak of
+    scores["lung-bce", 4] = scores["lung-bce_iou", 4] = film_scores(metrics.LOCATED / 2)  # no outline to speak of
     found = results.spread(scores)
     assert found["seeds"] == [0, 4]
     assert found["runs"]["infection-bce"]["iou"] == pytest.approx(
@@ -217,8 +216,10 @@ def test_spread_is_of_the_seeds_that_all_four_runs_have():
 
 
 def test_outlines_are_compared_where_both_losses_locate_the_mask():
-    bce, bce_iou = (
-        pd.DataFrame({"iou": iou, "asd": asd}) for iou, asd in (((0.5, 0.0, 0.6), 2.0), ((0.5, 0.6, 0.05), 1.0))
-    )
-    np.testing.assert_array_equal(results.paired(bce, bce_iou, "asd"), [[2, np.nan, np.nan], [1, np.nan, np.nan]])
-    np.testing.assert_array_equal(results.paired(bce, bce_iou, "iou"), [bce["iou"], bce_iou["iou"]])
+    scores = {name: film_scores(0.9) for name in made_up.RUN_NAMES}
+    for name, ious, asd in (("bce", (0.5, 0.0, 0.6), 2.0), ("bce_iou", (0.5, 0.6, 0.05), 1.0)):
+        films = scores[f"infection-{name}"].assign(iou=ious, asd=asd)
+        scores[f"infection-{name}"] = films.assign(asd_where_located=run_results.asd_where_located)
+    found = results.comparisons(scores)["infection"]
+    assert (found["asd"]["count"], found["asd"]["first"], found["asd"]["second"]) == (1, 2.0, 1.0)
+    assert found["iou"]["count"] == 3 and found["iou"]["first"] == pytest.approx(1.1 / 3)
