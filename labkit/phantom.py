@@ -9,9 +9,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import scipy  # its parts are imported where they are first used
 from PIL import Image, ImageDraw
-from scipy.fft import irfft2, rfft2
-from scipy.ndimage import fourier_gaussian, gaussian_filter
 from tqdm import tqdm
 
 from labkit.dataset import CLASSES, OFFICIAL_SIDE, PHANTOM_MARK, SPLITS, TREES
@@ -83,11 +82,11 @@ def draw(category: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
         1.05 - (np.abs(x) / rng.uniform(0.84, 1.0)) ** 2.6 - (np.abs(np.minimum(y + 0.5, 0)) / 0.62) ** 2.2, 0.06
     )
     lungs, heart, dome = _anatomy(x, y, rng)
-    lung = gaussian_filter(lungs.astype(np.float32), 2.5) > 0.5
+    lung = scipy.ndimage.gaussian_filter(lungs.astype(np.float32), 2.5) > 0.5
 
     # What stops X-rays is bright: tissue, then air let in by the lungs, then the denser parts on top.
     density = 0.62 + 0.10 * y + 0.05 * _clouds(rng, 40)
-    air = gaussian_filter(lung.astype(np.float32), 1.5)
+    air = scipy.ndimage.gaussian_filter(lung.astype(np.float32), 1.5)
     density = density - rng.uniform(0.30, 0.42) * air
     density += rng.uniform(0.10, 0.16) * _soft(0.10 - np.abs(x), 0.03) * (1 + 0.25 * np.sin(2 * np.pi * 7 * y))  # spine
     density += rng.uniform(0.06, 0.12) * heart + 0.10 * dome
@@ -104,8 +103,9 @@ def draw(category: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 
     # Exposure: contrast, brightness, blur of the detector, noise.
     exposed = np.clip(density * body, 0, 1.2) ** rng.uniform(0.8, 1.25) * rng.uniform(0.9, 1.15) + rng.uniform(0, 0.06)
-    exposed = gaussian_filter(exposed, rng.uniform(0.4, 1.0)) + rng.normal(0, rng.uniform(0.01, 0.03), x.shape)
-    film = Image.fromarray((np.clip(exposed, 0, 1) * 255).astype(np.uint8))
+    blurred = scipy.ndimage.gaussian_filter(exposed, rng.uniform(0.4, 1.0))
+    noisy = blurred + rng.normal(0, rng.uniform(0.01, 0.03), x.shape)
+    film = Image.fromarray((np.clip(noisy, 0, 1) * 255).astype(np.uint8))
     ImageDraw.Draw(film).text((6, 4), "PHANTOM", fill=200)
     return np.asarray(film), lung.astype(np.uint8) * 255, infection.astype(np.uint8) * 255
 
@@ -150,15 +150,16 @@ def _infection(lung, rng) -> tuple[np.ndarray, np.ndarray]:
     height = _clouds(rng, rng.uniform(9, 20)) + 2 * weight + rng.uniform(0, 1.2) * Y
     share = 0.02 + 0.83 * rng.beta(1.1, 1.9)
     cut = np.quantile(height[lung], 1 - share)
-    infection = lung & (gaussian_filter(height, 1) > cut)
+    infection = lung & (scipy.ndimage.gaussian_filter(height, 1) > cut)
     texture = 1 + 0.2 * _clouds(rng, 3)
-    return gaussian_filter(infection.astype(np.float32), rng.uniform(2, 5)) * texture, infection
+    return scipy.ndimage.gaussian_filter(infection.astype(np.float32), rng.uniform(2, 5)) * texture, infection
 
 
 def _clouds(rng, grain: float) -> np.ndarray:
     """Smooth noise of mean 0 and standard deviation 1 whose features are about `grain` pixels wide."""
     # By Fourier transform, whose time does not grow with the grain as a filter's does.
-    smooth = irfft2(fourier_gaussian(rfft2(rng.standard_normal(X.shape)), grain, n=X.shape[1]))
+    spectrum = scipy.fft.rfft2(rng.standard_normal(X.shape))
+    smooth = scipy.fft.irfft2(scipy.ndimage.fourier_gaussian(spectrum, grain, n=X.shape[1]))
     return (smooth - smooth.mean()) / smooth.std()
 
 
