@@ -16,6 +16,7 @@ HEAD = """# What was measured
 
 Made by `make bench`. Variants of one row were timed in turns, round by round; ratios are the median over rounds, with the
 smallest and the largest in brackets. Only ratios carry over to another machine; each processor keeps what it gave last.
+In virtual machines several processors share one name: where no family and model stand, they were not noted then.
 """
 BENCH = Path(__file__).parent
 RESULTS = BENCH / "RESULTS.md"

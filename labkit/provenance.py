@@ -41,9 +41,13 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, family and model, as far as the system tells them: in virtual machines many share one name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            of_first_core = file.read().partition("\n\n")[0].splitlines()
+    except OSError:
+        of_first_core = []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in of_first_core)}
+    if not {"model name", "cpu family", "model"} <= set(told):
+        return told.get("model name") or platform.processor() or platform.machine()
+    return f"{told['model name']}, family {told['cpu family']}, model {told['model']}"
