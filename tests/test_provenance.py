@@ -1,4 +1,4 @@
-"""Which commit made a result."""
+"""Which commit made a result, and on which processor."""
 
 import subprocess
 from unittest.mock import mock_open
