@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent  # not resolved: the environment's python is a
 HERE = (".pre-commit-config.yaml", "pyproject.toml", ".gitignore", ".ci", "labkit", "notebooks")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def project(tmp_path_factory):
     if not (BIN / "pre-commit").is_file() or not shutil.which("git"):
         pytest.skip("wants git, and pre-commit beside this Python")

@@ -61,12 +61,13 @@ def papermill(project, notebook, *parameters):
     ],
 )
 def test_wrong_parameters_stop_the_run_before_any_work(project, notebook, parameters, told):
+    before = sorted(project.rglob("runs/**"))
     run = papermill(project, notebook, *parameters)
     assert run.returncode != 0
     assert told in run.stderr.strip().splitlines()[-1]  # the last line of the failing cell
     outputs = [cell for cell in nbformat.read(project / "out.ipynb", as_version=4).cells if cell.get("outputs")]
     assert outputs[-1].outputs[-1].evalue.startswith(told)
-    assert not (project / "runs").exists()
+    assert sorted(project.rglob("runs/**")) == before
 
 
 def test_plain_papermill_with_a_changed_knob(project):

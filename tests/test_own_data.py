@@ -60,6 +60,7 @@ def follow(films, block):
 
 def test_the_page(films):
     root = films.attrs["root"]
+    shutil.rmtree(root / "data" / "mylab", ignore_errors=True)  # of the test below
     looked = follow(films, LOOK)
     assert looked.returncode == 0, looked.stderr
     assert "lung task: 20 films, all can be used" in looked.stdout and "infection task: 20 films" in looked.stdout
