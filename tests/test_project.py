@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import metadata, version
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 from labkit import code
 from labkit.files import ROOT
@@ -47,9 +49,15 @@ def test_conda_gets_the_same_versions():
     assert python == "python=" + minimum.removeprefix(">=")
 
 
-def test_installed_versions_are_the_locks():
-    from importlib.metadata import version
+def test_the_lock_holds_on_the_oldest_python_that_the_project_takes():
+    """Not on the newest 3.11 alone: Debian 12 has 3.11.2, on which pip refuses what wants 3.11.5."""
+    minimum = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    for name in lock():
+        wanted = metadata(name)["Requires-Python"] or ""
+        assert SpecifierSet(wanted).contains(f"{minimum}.0"), f"{name} wants Python {wanted}"
 
+
+def test_installed_versions_are_the_locks():
     for name, wanted in lock().items():
         assert version(name).split("+")[0] == wanted, name
 
