@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import scipy  # its parts are imported where they are first used
+import scipy  # its parts are imported on first use: `make report` starts with this file, and rarely draws
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 

@@ -151,8 +151,9 @@ def test_five_seeds_of_four_experiments_are_one_command(project, tree):
     command += ["--nolock", "--dry-run", "--quiet", "rules", "--config", configured("five", str(tree))]
     environment = os.environ | {"PYTHONPATH": str(project), "PRESET": "five"}
     # `make report` packs before it starts Snakemake.
-    packing = "from labkit import presets, store; [store.load(run) for run in presets.load_all('five', sys.argv[1])]"
-    subprocess.run([sys.executable, "-c", f"import sys; {packing}", tree], cwd=project, env=environment, check=True)
+    packing = "import sys; from labkit import presets, store\n"
+    packing += "for run in presets.load_all('five', sys.argv[1]):\n    store.load(run)"
+    subprocess.run([sys.executable, "-c", packing, tree], cwd=project, env=environment, check=True)
     planned = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr
     jobs = dict(line.split() for line in (planned.stdout + planned.stderr).splitlines() if len(line.split()) == 2)
