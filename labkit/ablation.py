@@ -12,15 +12,20 @@ from labkit.files import read_json
 def compare(experiments: list[Experiment]) -> dict | None:
     """All experiments of a preset but the reference's four, each against its base; None where there are no others.
 
-    The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha` and `rows`, in the
-    order of the preset, of each:
+    The base is the reference's run with BCE+IoU on the same task, with the same seeds. Returns `alpha`, `bases` (those that
+    are needed) and `rows`, both in the order of the preset. Of each of either:
 
-    - `name`; `title`, the name and, where it is that, the lung task; `task`; `seeds` (those that the base has
-      too); `changes`: texts, a knob each that differs from the base's;
-    - `iou` on test films, and `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over
-      the seeds, with `p_adjusted` (Holm, over all rows) and `verdict`, by statistics.verdict;
+    - `name`; `title`, the name and, where it is that, the lung task; `task`; `seeds` (of a row those that the base has too);
+    - `iou` on test films, the mean over the seeds, and `ious`, with each seed.
+
+    Of each row too:
+
+    - `changes`: texts, a knob each that differs from the base's;
+    - `gain`, a statistics.paired_difference of the films' IoU over the base's, both the mean over the seeds, with
+      `p_adjusted` (Holm, over all rows) and `verdict`, by statistics.verdict;
     - `gains`: the mean gain with each seed; `val_gain`: on validation films, by which a recipe is to be chosen;
-    - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs;
+    - `time`, `parameters`: how many times the base's. Time is the fastest epoch's times the number of epochs, without the
+      training of a run that it starts from or asks for the lungs;
     - `val_gain_in_time`: the same, of the best epoch among those that fit into the base's time.
 
     And `seen`: test films, as "class/name", that a run which others start from, or ask for the lungs, has learnt from; None
@@ -40,18 +45,31 @@ def compare(experiments: list[Experiment]) -> dict | None:
     for row, p in zip(rows, statistics.holm([row["gain"]["p"] for row in rows])):
         row["gain"]["p_adjusted"] = p
         row["gain"]["verdict"] = statistics.verdict(row["gain"])
-    return {"alpha": statistics.ALPHA, "rows": rows, "seen": _seen(runs)} if rows else None
+    if not rows:
+        return None
+    needed = {RUNS[row["task"], "bce_iou"] for row in rows}
+    bases = [list(by_seed.values()) for name, by_seed in runs.items() if name in needed]
+    return {
+        "alpha": statistics.ALPHA,
+        "bases": [_described(base, _films([_outcome(run) for run in base])) for base in bases],
+        "rows": rows,
+        "seen": _seen(runs),
+    }
 
 
 def table(found: dict) -> pd.DataFrame:
-    """What `compare` found, a row an experiment, for a CSV file."""
+    """What `compare` found, a row a base and then a row an experiment, for a CSV file."""
     rows = []
-    for row in found["rows"]:
-        flat = {"experiment": row["name"], "changes": "; ".join(row["changes"]), "seeds": len(row["seeds"])}
-        columns = {f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second")}
-        flat |= {"test_iou": row["iou"]} | columns
-        flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
-        rows.append(flat | {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")})
+    for row in found["bases"] + found["rows"]:
+        by_seed = "; ".join(f"{iou:.4f}" for iou in row["ious"])
+        flat = {"experiment": row["name"], "changes": "the base", "seeds": len(row["seeds"])}
+        flat |= {"test_iou": row["iou"], "test_iou_by_seed": by_seed}
+        if "gain" in row:
+            flat["changes"] = "; ".join(row["changes"])
+            flat |= {f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second")}
+            flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
+            flat |= {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")}
+        rows.append(flat)
     return pd.DataFrame(rows)
 
 
@@ -80,7 +98,7 @@ def _seen(runs: dict[str, dict[int, Experiment]]) -> list[str] | None:
 def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
     """One row of `compare`: the same seeds of the base and of what changes it."""
     old, new = ([_outcome(run) for run in each] for each in (base, runs))
-    before, after = (pd.concat([one["films"] for one in each], axis=1) for each in (old, new))
+    before, after = (_films(each) for each in (old, new))
     if set(before.index) != set(after.index):
         raise LabkitError(
             f"{runs[0].name}: is scored on other test films than {base[0].name}, which it is held against; give both the same "
@@ -90,13 +108,8 @@ def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
     # A hair more, for a quotient that is whole may come out just below.
     epochs = [max(1, int(a["time"] / b["epoch"] + 1e-9)) for a, b in zip(old, new)]
     in_time = [b["iou"][:count].max() - a["iou"].max() for a, b, count in zip(old, new, epochs)]
-    return {
-        "name": runs[0].name,
-        "title": runs[0].name + " (on lungs)" * (runs[0].task == "lung"),
-        "task": runs[0].task,
-        "seeds": [run.seed for run in runs],
+    return _described(runs, after) | {
         "changes": changes(base[0], runs[0]),
-        "iou": float(after.mean().mean()),
         "gain": statistics.paired_difference(before.mean(axis=1).to_numpy(), after.mean(axis=1).to_numpy()),
         "gains": [float(gain) for gain in after.mean().to_numpy() - before.mean().to_numpy()],
         "val_gain": float(np.mean([b["iou"].max() - a["iou"].max() for a, b in zip(old, new)])),
@@ -104,6 +117,22 @@ def _against(base: list[Experiment], runs: list[Experiment]) -> dict:
         "time": sum(one["time"] for one in new) / sum(one["time"] for one in old),
         "parameters": new[0]["parameters"] / old[0]["parameters"],
     }
+
+
+def _described(runs: list[Experiment], films: pd.DataFrame) -> dict:
+    """What a base and a row of `compare` both have; `films`: IoU, a row a film and a column a seed."""
+    return {
+        "name": runs[0].name,
+        "title": runs[0].name + " (on lungs)" * (runs[0].task == "lung"),
+        "task": runs[0].task,
+        "seeds": [run.seed for run in runs],
+        "iou": float(films.mean().mean()),
+        "ious": films.mean().tolist(),
+    }
+
+
+def _films(outcomes: list[dict]) -> pd.DataFrame:
+    return pd.concat([one["films"] for one in outcomes], axis=1)
 
 
 def _outcome(run: Experiment) -> dict:

@@ -74,7 +74,10 @@ def report(
 
 @app.command()
 def render(preset: Annotated[str, typer.Argument(help="A preset whose results are there.")]) -> None:
-    """Only write report.pdf and report.html again, from results.json and figures."""
+    """Only write report.pdf and report.html again, from results.json and figures.
+
+    Example: labkit render demo
+    """
     from labkit.report import render
 
     render(preset)

@@ -62,7 +62,24 @@ def test_gain_by_hand(compared):
     assert (deeper["gain"]["verdict"], ema["gain"]["verdict"]) == ("higher", "none")
     assert deeper["changes"] == ["levels 4"]
     table = ablation.table(found).set_index("experiment")
-    assert table.at["infection-deeper", "gain_mean"] == deeper["gain"]["mean"] and len(table) == 2
+    assert table.at["infection-deeper", "gain_mean"] == deeper["gain"]["mean"] and len(table) == 3
+
+
+def test_bases_come_first_with_all_their_seeds(compared):
+    plain = np.linspace(0.2, 0.8, FILMS)
+    lungs = {"task": "lung"}
+    more = [(RUNS["lung", "bce_iou"], lungs, {0: outcome(plain + 0.2)}), ("x", {}, {0: outcome(plain)})]
+    found = compared(more, {0: outcome(plain), 4: outcome(plain + 0.1)})
+    (base,) = found["bases"]  # no row needs that of the lungs
+    assert (base["name"], base["seeds"]) == ("infection-bce_iou", [0, 4]) and found["rows"][0]["seeds"] == [0]
+    assert base["ious"] == pytest.approx([0.5, 0.6]) and base["iou"] == pytest.approx(0.55)
+    first, second = ablation.table(found).to_dict("records")
+    assert (first["experiment"], first["changes"], first["test_iou_by_seed"]) == (
+        base["name"],
+        "the base",
+        "0.5000; 0.6000",
+    )
+    assert np.isnan(first["gain_mean"]) and second["gain_mean"] == 0
 
 
 def test_the_same_time_is_time_for_all_epochs(compared):
@@ -169,12 +186,16 @@ def test_section_on_what_switches_gain(worded):
             "seeds": list(seeds),
             "changes": ["flips 3", "tta 2"],
             "iou": 0.5,
+            "ious": [0.5 for _ in seeds],
             "gain": gain,
             "gains": [mean + 0.02 * seed for seed in seeds],
         } | costs
 
+    base = {"name": "infection-bce_iou", "title": "infection-bce_iou", "task": "infection", "seeds": [0, 1, 2]}
+    base |= {"iou": 0.45, "ious": [0.44, 0.45, 0.46]}
+
     def switches(rows: list[dict], seen: list[str] | None = None, **options) -> str:
-        return worded(**options, ablation={"alpha": 0.05, "seen": seen, "rows": rows})
+        return worded(**options, ablation={"alpha": 0.05, "bases": [base], "seen": seen, "rows": rows})
 
     better, worse = (
         row("infection-better", 0.05, 0.0001, "higher", (0, 1, 2)),
@@ -182,6 +203,8 @@ def test_section_on_what_switches_gain(worded):
     )
     alike = row("lung-alike", 0.001, 0.9, "none")
     text = switches([better, worse, alike])
+    assert "bce_iou the base 3 ( 0.440 to 0.460 ) 0.450 – – – – – –" in text
+    assert "told of BCE+IoU alone" in text and "not with every seed" not in text
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert (
         "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
@@ -200,6 +223,10 @@ def test_section_on_what_switches_gain(worded):
     )
     assert "A lower one" not in text and "one seed may owe" not in text
     assert "an oracle" not in text
+    mixed = switches([better | {"gains": [0.1, -0.01]}])
+    assert "infection-better +0.050 ( +0.040 to +0.060 ), not with every seed" in mixed
+    wish = "besides longer training (elastic deformation"
+    assert wish in worded() and wish in text and wish not in switches([better | {"changes": ["levels 4"]}])
     told = alike | {
         "name": "infection-told",
         "title": "infection-told",
@@ -212,8 +239,9 @@ def test_section_on_what_switches_gain(worded):
     assert "For it no difference was found" in switches([alike])
     same = alike | {"gain": alike["gain"] | {"p_adjusted": None}}
     assert "Holm’s method for none, since no film differs; Fig." in switches([same]).replace("'", "’")
-    start = "Some experiments start from the weights of another run or ask its network for the lungs."
-    assert start not in switches([alike])
+    start = "Some experiments start from the weights of another run or ask its network for the lungs, so they owe something to"
+    start += " that run’s films and training time too."
+    assert start[:40] not in switches([alike])
     assert f"{start} No test film is among the films that such a run was trained or chosen on." in switches([alike], [])
     assert "1 test film is among the films that such a run was trained or chosen on, so on it they have" in switches(
         [alike], ["COVID-19/a.png"]
