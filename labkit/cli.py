@@ -15,7 +15,9 @@ from labkit.errors import LabkitError
 
 
 class OneLineErrors(typer.core.TyperGroup):
-    """Errors that labkit foresees are told in one line; an interrupt, or `kill`, says that nothing is lost."""
+    """Errors that labkit foresees, and files that cannot be opened, are told in one line; an interrupt, or `kill`, says that
+    nothing is lost.
+    """
 
     def invoke(self, context):
         # `kill` as Ctrl-C; and that too where a script started us with &, which lets us and all that we start ignore it.
@@ -25,6 +27,13 @@ class OneLineErrors(typer.core.TyperGroup):
             return super().invoke(context)
         except LabkitError as error:
             print(f"labkit: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except OSError as error:  # a folder that may not be read, say
+            if not error.filename:
+                raise
+            from labkit.files import shown
+
+            print(f"labkit: {shown(error.filename)}: {error.strerror}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print(
@@ -104,7 +113,9 @@ def phantom(
         raise LabkitError(
             f"{shown(folder)}: interrupted, so films are missing; remove it before you draw again"
         ) from None
-    print(f"{shown(folder)}: {films} films to train on in each task; others, and controls, in the official proportions")
+    print(
+        f"{shown(folder)}: {films} films to train on in each task, or nearly; others, and controls, in the official proportions"
+    )
 
 
 @app.command()

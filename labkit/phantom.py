@@ -40,9 +40,9 @@ def ensure(films: int) -> Path:
 def write_tree(root: Path, films: int, seed: int = 0) -> None:
     """Draw both trees in the official layout below `root`.
 
-    The lung task gets `films` training films over its three classes; the infection task as many COVID-19 ones, and again
-    as many controls, as the official data set has. The same arguments give the same pixels. The mark is written last: a
-    tree without it was interrupted. Raises LabkitError where it cannot be written.
+    The lung task gets `films` training films, shared among its three classes and rounded; the infection task as many COVID-19
+    ones, and again as many controls, as the official data set has. The same arguments give the same pixels. The mark is
+    written last: a tree without it was interrupted. Raises LabkitError where it cannot be written.
     """
     with writing(root, "free some space, or name another folder"):
         _write_tree(root, films, seed)

@@ -161,10 +161,12 @@ def _read_dicom(path: Path) -> np.ndarray:
     _check_size(path, data.Columns, data.Rows)
     if int(data.get("NumberOfFrames", 1)) != 1 or data.get("SamplesPerPixel", 1) != 1:
         raise LabkitError(f"{shown(path)}: holds several pictures or colours; give one grey film a file")
-    values = apply_voi_lut(apply_modality_lut(data.pixel_array, data), data)
+    stored = data.pixel_array
+    values = apply_voi_lut(apply_modality_lut(stored, data), data)
     inverted = data.PhotometricInterpretation == "MONOCHROME1"
-    if values.dtype == np.uint8 and data.BitsStored == 8:  # 8-bit grey values, which no table or window has changed
-        return 255 - values if inverted else values
+    # 8-bit grey values, which no table or window has changed, though one that changes nothing may have made them floats.
+    if stored.dtype == np.uint8 and data.BitsStored == 8 and (np.round(values) == stored).all():
+        return 255 - stored if inverted else stored
     return -values.astype(float) if inverted else values.astype(float)
 
 

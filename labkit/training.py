@@ -71,16 +71,12 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
     state = Trainee(experiment, device)
     state.restore(folder, identity)
     history = state.history
-    environments = known["environments"] if history else []  # those that computed an epoch
-    if not environments or (not finished(experiment, history) and environments[-1] != environment):
-        if environments:
-            print(
-                "this run goes on with another machine, thread count or code version than before: last digits may differ"
-            )
-        environments.append(environment)
-    write_json(
-        folder / "experiment.json", {"identity": identity, "environments": environments, "data": experiment.data}
-    )
+    # Those that computed an epoch: another one is added once it has.
+    environments = (known["environments"] if history else []) or [environment]
+    about = {"identity": identity, "environments": environments, "data": experiment.data}
+    write_json(folder / "experiment.json", about)
+    if environments[-1] != environment and not finished(experiment, history):
+        print("this run goes on with another machine, thread count or code version than before: last digits may differ")
     train_rows, val_rows = (pack.rows(split, experiment.controls) for split in ("Train", "Val"))
     if experiment.controls and not pack.samples["control"].to_numpy()[train_rows].any():
         raise LabkitError(f"controls: there is no control film to train on in {shown(store.root_of(experiment))}")
@@ -104,6 +100,9 @@ def _fit(experiment: Experiment, pack: Pack) -> pd.DataFrame:
             checkpoint.save(folder / "last.pt", state.saved(identity), keep=folder / "previous.pt")
             kept = epoch
             _write_history(folder, history)
+            if environments[-1] != environment:
+                environments.append(environment)
+                write_json(folder / "experiment.json", about)
             print(_line(history, experiment), flush=True)
     except KeyboardInterrupt:
         raise LabkitError(

@@ -32,7 +32,7 @@ def reach(
     their IoU is `comparable`: "yes" if the whole interval is that near to 0, "no" if none of it is and there is a difference,
     "few" for too few films, "open" otherwise. `..._confidence`: "worse" where BCE+IoU is further from what its probabilities
     promise, by their excess, "better" where it is nearer, "none" without a difference that matters. `recommended`: the tasks
-    where BCE+IoU has the higher overlap, by more than what is comparable, and with every seed.
+    where BCE+IoU has the higher overlap, not surely by less than what is comparable, and with every seed.
 
     Other claims about scores hold only if they do on the validation and on the test films; that infection is much harder only
     if the tasks' intervals are that far apart; outlines, sizes, and what beats calling the whole lung infected go by test

@@ -282,8 +282,14 @@ def test_films_of_any_kind_are_read_alike(tmp_path, grey):
     Image.fromarray(dull).save(tmp_path / "dull.png")
     write_dicom(tmp_path / "dull.dcm", dull)
     write_dicom(tmp_path / "dull inverted.dcm", 255 - dull, "MONOCHROME1")
-    for name in ("dull.png", "dull.dcm", "dull inverted.dcm"):
-        assert (predict.read(tmp_path / name) == dull).all(), name
+    same = {"RescaleSlope": 1, "RescaleIntercept": 0}  # as the standard wants them of such films
+    write_dicom(tmp_path / "dull scaled.dcm", 255 - dull, "MONOCHROME1", **same)
+    write_dicom(tmp_path / "dull window.dcm", dull, WindowCenter=128, WindowWidth=256, **same)
+    for name in ("dull.png", "dull.dcm", "dull inverted.dcm", "dull scaled.dcm", "dull window.dcm"):
+        read = predict.read(tmp_path / name)
+        assert read.dtype == np.uint8 and (read == dull).all(), name
+    write_dicom(tmp_path / "doubled.dcm", grey // 2, RescaleSlope=2, RescaleIntercept=0)
+    assert predict.read(tmp_path / "doubled.dcm").max() == 255  # another is applied, and its values are spread
     # A photograph stored on its side, with a note that says so.
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise

@@ -140,6 +140,20 @@ def test_empty_split(copy):
         dataset.index(copy, "lung")
 
 
+def test_whatever_the_decoder_raises_names_the_file(copy):
+    path = first(copy)
+    png = path.read_bytes()
+    end = png.rindex(b"IEND") - 4
+    profile = (
+        bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4)
+    )  # a colour profile of no bytes: Pillow looks for its name
+    path.write_bytes(png[:end] + profile + png[end:])
+    with Image.open(path) as image, pytest.raises(IndexError):
+        image.load()
+    with pytest.raises(LabkitError, match=r"covid-19 \(1\).png: cannot be read as a PNG"):
+        dataset.read_film(path)
+
+
 def test_missing_folders(copy, tmp_path):
     with pytest.raises(LabkitError, match="nowhere is not a folder"):
         dataset.index(tmp_path / "nowhere", "lung")

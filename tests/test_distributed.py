@@ -124,7 +124,11 @@ def test_both_processes_stop_early(project, tree):
 def test_batches_of_fewer_films_than_processes_are_refused(films, batch):
     with pytest.raises(LabkitError, match="too few for 2 processes; take another batch"):
         parallel.check(films, batch, 2)
-    parallel.check(films + 4, 4 * batch + 3, 1)
+
+
+@pytest.mark.parametrize(("films", "batch"), [(12, 5), (2, 16), (12, 2), (12, 12)])
+def test_a_film_for_each_process_is_enough(films, batch):
+    parallel.check(films, batch, 2)
 
 
 def test_without_torchrun_it_says_how_to_start():

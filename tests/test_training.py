@@ -329,6 +329,17 @@ def test_going_on_elsewhere_is_told(smoke, monkeypatch, capsys):
     assert [environment["threads"] for environment in environments] == [2, 1]
 
 
+def test_a_machine_that_is_interrupted_in_its_first_epoch_is_not_told(smoke, monkeypatch):
+    run = smoke(epochs=2, threads=2)
+    for threads, epoch in ((2, 2), (1, 1)):  # the second goes on where the first was, and does not get on
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, epoch)
+            with pytest.raises(LabkitError, match="1 of 2 epochs are kept"):
+                fit(run.model_copy(update={"threads": threads}))
+    fit(run)
+    assert [one["threads"] for one in read_json(run.folder / "experiment.json")["environments"]] == [2]
+
+
 def test_a_few_real_steps_of_the_paper_preset(home, tmp_path):
     """The reference's own experiment: base 64, 256 x 256, a batch of 16; two steps of it in each of two epochs."""
     phantom.write_tree(tmp_path / "films", films=18)
