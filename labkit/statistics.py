@@ -39,8 +39,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     """How much `second` is above `first`, film by film; pairs with a NaN on either side are left out.
 
     `first`, `second`: the means over the pairs, None where there is none. `mean`, `low`, `high`, `count`: as mean_interval of
-    the differences; `differing`: how many are not 0. `p`: two-sided Wilcoxon signed-rank test (Pratt's rule for zeros), None
-    where no film differs or fewer than two are left.
+    the differences; `differing`: how many are not 0. `p`: two-sided Wilcoxon signed-rank test (Pratt's rule for zeros), and
+    `ranks`: 1 where by these ranks `second` is above, -1 where it is below, 0 for neither. Both None where no film differs or
+    fewer than two are left.
     """
     pairs = np.column_stack([first, second]).astype(float)
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
@@ -49,8 +50,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> dict:
     found = dict(zip(("first", "second"), means)) | mean_interval(differences)
     found["differing"] = int(np.count_nonzero(differences))
     if len(differences) < 2 or not differences.any():
-        return found | {"p": None}
-    return found | {"p": float(stats.wilcoxon(differences, zero_method="pratt").pvalue)}
+        return found | {"p": None, "ranks": None}
+    ranks = np.sign(differences) @ stats.rankdata(np.abs(differences))
+    return found | {"p": float(stats.wilcoxon(differences, zero_method="pratt").pvalue), "ranks": int(np.sign(ranks))}
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:
@@ -63,13 +65,16 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 
 
 def verdict(difference: dict) -> str:
-    """ "higher" or "lower" where the interval of a paired_difference leaves out 0 and its p is below ALPHA; "none" otherwise.
+    """ "higher" or "lower" where the interval of a paired_difference leaves out 0, its p is below ALPHA, and its ranks go that
+    way too; "none" otherwise.
 
-    p is `p_adjusted` where that is there. Interval and p may disagree: one is of the mean, the other of ranks, and a few
-    films can move a mean while most go the other way. "none" too where fewer than ENOUGH films differ: with many ties scipy's
-    p is an approximation, and too small.
+    p is `p_adjusted` where that is there. Interval and ranks may disagree: a few films can move a mean while most go the other
+    way, however small p. "none" too where fewer than ENOUGH films differ: with many ties scipy's p is an approximation, and
+    too small.
     """
     p = difference["p_adjusted"] if "p_adjusted" in difference else difference["p"]
-    if difference["differing"] < ENOUGH or p is None or p >= ALPHA or difference["low"] <= 0 <= difference["high"]:
+    if difference["differing"] < ENOUGH or p is None or p >= ALPHA:
         return "none"
-    return "higher" if difference["low"] > 0 else "lower"
+    if difference["low"] > 0 and difference["ranks"] > 0:
+        return "higher"
+    return "lower" if difference["high"] < 0 and difference["ranks"] < 0 else "none"

@@ -134,8 +134,10 @@ def test_numbers_lead_to_the_run_that_made_them(opened):
 
 def test_on_paper_there_is_only_what_can_be_read(opened):
     page = opened(scheme="dark")
+    page.locator(".enlarge").first.click()
+    assert page.locator("dialog").is_visible()
     page.emulate_media(media="print", color_scheme="dark")
-    for screen_only in ("#contents", ".elsewhere", ".tools", ".executed"):
+    for screen_only in ("#contents", ".elsewhere", ".tools", ".executed", "dialog"):
         assert not page.locator(screen_only).first.is_visible()
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#fig-lung img").is_visible() and page.locator("#tab-scores table").is_visible()

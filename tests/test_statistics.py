@@ -40,6 +40,15 @@ def test_both_the_mean_and_the_ranks_must_tell():
     assert statistics.verdict(found | {"p_adjusted": 0.06}) == "none"  # one of many tests
 
 
+def test_a_mean_and_ranks_that_are_both_sure_and_opposite():
+    change = np.r_[np.linspace(-0.003, -0.001, 240), np.linspace(0.04, 0.06, 60)]
+    found = statistics.paired_difference(np.zeros(300), change)
+    assert found["low"] > 0 and found["p"] < 1e-3 and found["ranks"] == -1 and statistics.verdict(found) == "none"
+    turned = statistics.paired_difference(change, np.zeros(300))
+    assert turned["high"] < 0 and turned["ranks"] == 1 and statistics.verdict(turned) == "none"
+    assert statistics.paired_difference(np.zeros(3), np.zeros(3))["ranks"] is None
+
+
 @pytest.mark.parametrize("count", [6, 12, 40])
 def test_differences_that_are_equal_but_for_rounding(count):
     first = np.linspace(0.2, 0.7, count)

@@ -170,7 +170,7 @@ TURNED = {
     "bce_all_zero": (
         {"infection_bce": (0.01, 0.05, 0.1)},
         "That is so here: trained with BCE alone",
-        "That is not so here",
+        "That is not shown here",
     ),
     "infection_harder": (
         {"infection_bce_iou": (0.9, 0.04, 0)},
@@ -269,6 +269,13 @@ def test_lungs_above_a_limit_are_said_of_all_intervals():
     assert verdicts.reach(runs, made_up.masks(), made_up.compared(), None)["lung_high"] == "open"
     runs["lung-bce_iou"]["test"]["intervals"]["iou"]["high"] = 0.94
     assert verdicts.reach(runs, made_up.masks(), made_up.compared(), None)["lung_high"] == "no"
+
+
+def test_ranks_against_the_mean_are_told(worded):
+    compared = made_up.compared()
+    before = worded(comparisons=compared).count("interval and p disagree")
+    compared["infection"]["iou"]["ranks"] = -1
+    assert worded(comparisons=compared).count("interval and p disagree") == before + 1
 
 
 def test_empty_with_both_losses_is_not_an_escape():
