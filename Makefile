@@ -34,10 +34,13 @@ fuzz: .venv/ready  ## damage files and kill processes, a thousand times and more
 lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --ip=127.0.0.1 notebooks
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/ready: .venv/lock pyproject.toml
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch .venv/ready
+
+.venv/lock: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or newer is needed; PYTHON=path names one")'
 	@echo 'setting up .venv from requirements.txt (once; some minutes, most of it torch)'
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch .venv/ready
+	@touch .venv/lock

@@ -26,7 +26,7 @@ def one(data: str) -> None:
     from labkit.hardware import set_up_device
     from labkit.training import Trainee, train_epoch
 
-    knobs = load("demo", "lung-bce_iou", data=data, base=8, size=64, batch=16)
+    knobs = load("demo", "lung-bce_iou", data=data, base=8, size=64, batch=16, device="cpu")
     pack, device = store.load(knobs), set_up_device(knobs)
     state = Trainee(knobs, device)
     rows = pack.rows("Train")

@@ -9,6 +9,7 @@ The first process does what fit() does; the others only take the steps with it.
 import contextlib
 import os
 import sys
+from datetime import timedelta
 from typing import Annotated
 
 import torch
@@ -36,7 +37,8 @@ def train(run: Experiment) -> None:
         if number >= there:
             raise LabkitError(f"nproc-per-node: this machine has {there} GPU{'s' * (there > 1)}, one for each process")
         torch.cuda.set_device(number)  # what "cuda" means from here on
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The others wait while the first validates, or for another training of the run: longer than torch's default on slow cores.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
     try:
         if dist.get_rank() == 0:
             fit(run, pack)

@@ -113,7 +113,7 @@ def compare(readers: dict[str, Reader]) -> None:
         first, second = run.value, other.value
         if not _same_films(first, second):
             return None, f"{run.label} and {other.label} have different tasks or films: choose two that share them."
-        gain = (_tested(second)["iou"] - _tested(first)["iou"]).sort_values(kind="stable")
+        gain = (_tested(second)["iou"] - _tested(first)["iou"]).dropna().sort_values(kind="stable")
         film.max = len(gain)
         row = gain.index[film.value - 1]
         figure = draw_films([first.film(row), second.film(row)], [run.label, other.label])

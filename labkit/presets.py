@@ -100,12 +100,14 @@ def load_preset(name: str) -> Preset:
     known = sorted(file.stem for file in PRESETS.glob("*.yml"))
     if name not in known:
         raise LabkitError(f"preset: there is no {name!r}{meant(name, known)}; there are {', '.join(known)}")
+    if {"{", "}"} & set(name):
+        raise LabkitError(f"{shown(path)}: braces in a name mean something to Snakemake; rename it")
     try:
         return Preset(**yaml.load(path.read_text(encoding="utf-8"), Loader=_Once))
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-        raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         raise LabkitError(f"{shown(path)}: {one_line(error, Preset)}") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:  # the last: bytes that are no text, a date that is none
+        raise LabkitError(f"{shown(path)}: not a preset: {' '.join(str(error).split())}") from None
 
 
 def load(preset: str, experiment: str, seed: int = 0, **given) -> Experiment:

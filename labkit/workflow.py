@@ -108,20 +108,28 @@ def _forget_other_films(run: Experiment, pack: store.Pack) -> None:
 def unshown(preset: str, experiments: list[Experiment]) -> list[str]:
     """Marks of completion, from the project's root, of results that are not there, or that no executed notebook shows.
 
-    These were made without the workflow; the report's pages are made of the notebooks that it executed. A training that is
-    done is only marked again, from its last checkpoint.
+    These were made without the workflow, perhaps after it; the report's pages are made of the notebooks that it executed. A
+    training that is done is only marked again, from its last checkpoint.
     """
     build = build_folder(preset)
-    marks = {"1_eda": build / "eda.json", "4_figures": build / "results.json"}
+    # By notebook: the mark, and what is written with it and is no output of the Snakefile, for Snakemake touches these later.
+    made = {
+        "1_eda": (build / "eda.json", ROOT / "figures" / preset / "eda_area.svg"),
+        "4_figures": (build / "results.json", build / "tables" / "scores.csv"),
+    }
     for run in experiments:
-        marks[f"2_train-{run.name}-seed{run.seed}"] = run.folder / "training.json"
-        marks[f"3_evaluate-{run.name}-seed{run.seed}"] = run.folder / "evaluation.json"
+        made[f"2_train-{run.name}-seed{run.seed}"] = run.folder / "training.json", run.folder / "best.pt"
+        made[f"3_evaluate-{run.name}-seed{run.seed}"] = run.folder / "evaluation.json", run.folder / "extremes.npz"
     notebooks = ROOT / "runs" / preset / "notebooks"
     return [
         str(mark.relative_to(ROOT))
-        for name, mark in marks.items()
-        if not (mark.is_file() and (notebooks / f"{name}.ipynb").is_file())
+        for name, (mark, beside) in made.items()
+        if not mark.is_file() or not _newer(notebooks / f"{name}.ipynb", beside)
     ]
+
+
+def _newer(path: Path, than: Path) -> bool:
+    return path.is_file() and than.is_file() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
 def _failure(preset: str, since: float, log: Path) -> str:

@@ -134,6 +134,7 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
             "about: x\nexperiments: {a: {task: infection, loss: bce, lung_input: true, lungs: true}}",
             'a: lungs: must be text; put it in quotes: "true"',
         ),
+        ("about: 2026-02-30", "not a preset: day is out of range for month"),
         ("about: Lungenflügel".encode("latin-1"), "not a preset: 'utf-8' codec can't decode"),
         (f"about: x\nat_once: 2\nsettings: {{threads: 4}}\n{runs}", "threads: with at_once (2) each has its share"),
     ):
@@ -141,6 +142,9 @@ def test_preset_errors_name_the_file(tmp_path, monkeypatch):
         with pytest.raises(LabkitError, match=r"mine\.yml: ") as error:
             load("mine", "a")
         assert told in str(error.value) and "\n" not in str(error.value)
+    (tmp_path / "a{b}.yml").write_text(f"about: x\n{runs}")
+    with pytest.raises(LabkitError, match=r"a\{b\}\.yml: braces in a name"):
+        load("a{b}", "a")
 
 
 def notebook(*cells: str) -> dict:

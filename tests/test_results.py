@@ -120,7 +120,7 @@ def test_spread_over_seeds(worded):
     table = cell_with(found, "spread")
     assert table.loc[("infection-bce", "iou"), "mean"] == pytest.approx(0.55)
     assert table.loc[("infection", "iou"), "high"] == pytest.approx(0.2) and pd.isna(table.loc[("lung", "asd"), "mean"])
-    assert cell_with(None, "spread") == "one seed a run: not known"
+    assert cell_with(None, "spread") == "the four runs share one seed: not known"
     text = worded(("pdf", "html"), spread=found)
     assert "Each of the four runs was trained with 2 seeds (0, 4)" in text and "0.550 ± 0.071 (BCE)" in text
     assert "2 seeds a run" in text and "of one seed each" not in text and "means over seeds" not in text

@@ -112,14 +112,15 @@ def test_what_was_made_by_hand_is_made_again_with_its_notebook(home, monkeypatch
     monkeypatch.setattr(workflow, "ROOT", home)
     run, build = load("smoke", "lung-bce"), files.build_folder("smoke")
     notebooks = files.ROOT / "runs" / "smoke" / "notebooks"
+    drawn = files.ROOT / "figures" / "smoke" / "eda_area.svg"
     made = {
-        "1_eda": build / "eda.json",
-        "2_train-lung-bce-seed0": run.folder / "training.json",
-        "3_evaluate-lung-bce-seed0": run.folder / "evaluation.json",
-        "4_figures": build / "results.json",
+        "1_eda": (build / "eda.json", drawn),
+        "2_train-lung-bce-seed0": (run.folder / "training.json", run.folder / "best.pt"),
+        "3_evaluate-lung-bce-seed0": (run.folder / "evaluation.json", run.folder / "extremes.npz"),
+        "4_figures": (build / "results.json", build / "tables" / "scores.csv"),
     }
-    for name, mark in made.items():
-        for path in (mark, notebooks / f"{name}.ipynb"):
+    for name, (mark, beside) in made.items():
+        for path in (beside, notebooks / f"{name}.ipynb", mark):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     assert workflow.unshown("smoke", [run]) == []
@@ -129,6 +130,9 @@ def test_what_was_made_by_hand_is_made_again_with_its_notebook(home, monkeypatch
         "report/build/smoke/eda.json",
         "runs/smoke/lung-bce/seed0/evaluation.json",
     ]
+    later = (notebooks / "2_train-lung-bce-seed0.ipynb").stat().st_mtime + 1
+    os.utime(run.folder / "best.pt", (later, later))  # trained once more, with other code say
+    assert "runs/smoke/lung-bce/seed0/training.json" in workflow.unshown("smoke", [run])
 
 
 def kernels(project) -> list[tuple[str, str]]:
@@ -318,13 +322,16 @@ def test_other_wrong_arguments(home, monkeypatch, arguments, line):
 
 
 def test_names_reach_the_shell_as_they_are(project):
-    name = "it's $(a) preset"
+    name = "it's $(a) [1] preset"
     presets = project / "workflow" / "presets"
     shutil.copy(presets / "smoke.yml", presets / f"{name}.yml")
     told = dry_run(project, name, "--printshellcmds")
     (presets / f"{name}.yml").unlink()
     started = [line for line in told.splitlines() if " -m papermill " in line or " -m labkit render " in line]
     assert len(started) == 11 and all(shlex.quote(name) in shlex.join(shlex.split(line)) for line in started)
+    (pages,) = (shlex.split(line) for line in told.splitlines() if " -m nbconvert " in line)
+    patterns = [word for word in pages if word.endswith(".ipynb")]
+    assert len(patterns) == 10 and all(f"/{name}/" in word.replace("[[]", "[") and "[[]1]" in word for word in patterns)
 
 
 def test_a_folder_for_runs_that_takes_none(project):
