@@ -167,6 +167,23 @@ def test_points_choose_a_film_and_follow_slider_and_run(monkeypatch):
 
 
 @contextmanager
+def test_pairs_are_of_films_that_both_runs_can_be_scored_on(monkeypatch):
+    """A small mask may be empty at another size."""
+    seen = {}
+    monkeypatch.setattr(explore, "live", lambda controls, draw: seen.update(film=controls[-1], draw=draw))
+    monkeypatch.setattr(explore, "draw_films", lambda *drawn: None)
+
+    def reader(*iou):
+        films = pd.DataFrame({"split": "Test", "name": ["a", "b", "c"], "iou": iou})
+        about = SimpleNamespace(about={"fingerprint": "one"})
+        return type("Reader", (), {"pack": about, "films": films, "film": lambda self, row: row})()
+
+    explore.compare({"first": reader(0.5, 0.5, 0.5), "second": reader(0.6, 0.4, np.nan)})
+    seen["draw"]()
+    seen["film"].value = seen["film"].max
+    assert seen["film"].max == 2 and seen["draw"]()[1].startswith("a: ") and seen["draw"]()[1].endswith("+0.100")
+
+
 def jupyterlab(notebooks, environment):
     """JupyterLab on a folder of notebooks, ended with its kernels afterwards; yields the address that opens 5_explore."""
     with socket.socket() as free:
