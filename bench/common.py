@@ -46,7 +46,7 @@ def rates(films: int, ours: np.ndarray, other: np.ndarray) -> list[str]:
 
 
 def phantom(**knobs) -> Experiment:
-    """The demo preset's lung run with BCE+IoU on phantom films, with knobs changed; on the CPU, as is all it is held against."""
+    """The demo preset's lung run with BCE+IoU on phantom films, with knobs changed; on the CPU, as all it is held against."""
     return load("demo", "lung-bce_iou", device="cpu", **knobs)
 
 

@@ -166,7 +166,6 @@ def test_points_choose_a_film_and_follow_slider_and_run(monkeypatch):
     assert "only: true" in shown[-1].data
 
 
-@contextmanager
 def test_pairs_are_of_films_that_both_runs_can_be_scored_on(monkeypatch):
     """A small mask may be empty at another size."""
     seen = {}
@@ -184,6 +183,7 @@ def test_pairs_are_of_films_that_both_runs_can_be_scored_on(monkeypatch):
     assert seen["film"].max == 2 and seen["draw"]()[1].startswith("a: ") and seen["draw"]()[1].endswith("+0.100")
 
 
+@contextmanager
 def jupyterlab(notebooks, environment):
     """JupyterLab on a folder of notebooks, ended with its kernels afterwards; yields the address that opens 5_explore."""
     with socket.socket() as free:
