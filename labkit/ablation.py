@@ -67,7 +67,9 @@ def table(found: dict) -> pd.DataFrame:
         if "gain" in row:
             flat["changes"] = "; ".join(row["changes"])
             flat |= {
-                f"gain_{key}": value for key, value in row["gain"].items() if key not in ("first", "second", "ranks")
+                f"gain_{key}": value
+                for key, value in row["gain"].items()
+                if key not in ("first", "second", "ranks", "median")
             }
             flat["gain_by_seed"] = "; ".join(f"{gain:.4f}" for gain in row["gains"])
             flat |= {key: row[key] for key in ("val_gain", "val_gain_in_time", "time", "parameters")}

@@ -57,10 +57,11 @@ def outlined_films(images: np.ndarray, outlines: dict[str, np.ndarray], titles: 
 
 
 def film_pairs(pack: Pack, pairs: pd.DataFrame) -> Figure:
-    """Films that show the same picture, one above the other: up to six pairs, as audit.duplicates gives them."""
+    """Films that show the same picture, one above the other: up to six pairs of audit.duplicates, across splits first."""
     figure, panels = plt.subplots(2, 6, figsize=(PAGE, 2.9))
     for panel in panels.flat:
         panel.axis("off")
+    pairs = pairs.sort_values("across", ascending=False, kind="stable")
     for column, pair in zip(panels.T, pairs[["first", "second"]].to_numpy()):
         for panel, row in zip(column, pair):
             film = pack.samples.iloc[row]

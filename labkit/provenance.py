@@ -12,7 +12,8 @@ from labkit.experiment import Experiment
 from labkit.files import ROOT
 from labkit.hardware import precision_of
 
-PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "matplotlib", "papermill", "snakemake", "typst")
+PACKAGES = ("torch", "numpy", "pandas", "scipy", "statsmodels", "scikit-image", "pillow", "matplotlib", "seaborn", "papermill",
+            "snakemake", "typst")  # fmt: skip
 
 
 def environment(experiment: Experiment, device: torch.device) -> dict:

@@ -77,16 +77,19 @@ def results_of(project: Path) -> dict:
     return found
 
 
-def members(session: int) -> list[int]:
-    """The processes of a session: what `start` started, and what that started, kernels aside, which have their own."""
+def members(session: int, project: Path) -> list[int]:
+    """The processes of a session: what `start` started, and what that started; and its kernels, which have their own."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            kernel = (
+                b"ipykernel_launcher" in (folder / "cmdline").read_bytes() and (folder / "cwd").readlink() == project
+            )
         except OSError:
             continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
+        if (int(fields[3]) == session or kernel) and fields[0] != "Z":
+            found.append(int(folder.name))
     return found
 
 
@@ -115,7 +118,7 @@ def killed_runs(kills: int, project: Path, *arguments: str, one: bool = False, c
                 if code == 0:
                     break
             except subprocess.TimeoutExpired:
-                group = members(process.pid)
+                group = members(process.pid, project)
                 for pid in [choose.choice(group)] if one and group else group:
                     try:
                         os.kill(pid, signal.SIGKILL)

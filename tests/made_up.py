@@ -64,13 +64,8 @@ def compared(**given):
     found = {"lung": {}, "infection": {}}
     for name, (low, high) in (intervals | given).items():
         task, score = name.split("_", maxsplit=1)
-        difference = {
-            "mean": (low + high) / 2,
-            "low": low,
-            "high": high,
-            "p_adjusted": 0.02,
-            "ranks": 1 if low + high > 0 else -1,
-        }
+        difference = {"mean": (low + high) / 2, "low": low, "high": high, "p_adjusted": 0.02}
+        difference |= {"median": difference["mean"], "ranks": 1 if low + high > 0 else -1}
         difference |= {"first": 1.5, "second": 1.5 + (low + high) / 2, "count": 9, "differing": 9}
         found[task][score] = difference | {"verdict": statistics.verdict(difference)}
     return found

@@ -127,7 +127,7 @@ def test_killed_jobs_go_on_from_their_last_epoch_and_the_rest_follows(slurm, pro
         assert "labkit: interrupted: finished runs and epochs are kept" in (project / "said.txt").read_text()
         assert subprocess.check_output(["squeue", "--noheader", "--states=running,pending"], env=slurm) == b""
     finally:
-        for pid in faults.members(report.pid):  # after a failure: Snakemake too
+        for pid in faults.members(report.pid, project):  # after a failure: Snakemake too
             os.kill(pid, signal.SIGKILL)
 
     results = read_json(project / "report" / "build" / "killed" / "results.json")

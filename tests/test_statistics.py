@@ -49,6 +49,16 @@ def test_a_mean_and_ranks_that_are_both_sure_and_opposite():
     assert statistics.paired_difference(np.zeros(3), np.zeros(3))["ranks"] is None
 
 
+@pytest.mark.parametrize("count", [2, 3, 20, 41])
+def test_the_median_of_the_means_of_pairs(count):
+    for decimals in (1, 16):  # with ties, and without
+        values = np.round(np.random.default_rng(count).normal(size=count), decimals)
+        values[0] = 1  # not all are 0
+        i, j = np.triu_indices(count)
+        wanted = np.median((values[i] + values[j]) / 2)
+        assert statistics.paired_difference(np.zeros(count), values)["median"] == pytest.approx(wanted, abs=1e-12)
+
+
 @pytest.mark.parametrize("count", [6, 12, 40])
 def test_differences_that_are_equal_but_for_rounding(count):
     first = np.linspace(0.2, 0.7, count)

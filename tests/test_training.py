@@ -340,6 +340,28 @@ def test_a_machine_that_is_interrupted_in_its_first_epoch_is_not_told(smoke, mon
     assert [one["threads"] for one in read_json(run.folder / "experiment.json")["environments"]] == [2]
 
 
+def test_the_switches_have_no_part_in_a_run_without_them(smoke, monkeypatch):
+    def used(*_, **__):
+        raise AssertionError("a switch that is off")
+
+    for name in ("_bend", "_zoom", "_other_intensity"):
+        monkeypatch.setattr(f"labkit.augment.{name}", used)
+    for name in ("AttentionGate", "MultiTaskUNet"):
+        monkeypatch.setattr(f"labkit.model.{name}", used)
+    monkeypatch.setattr(training, "AveragedModel", used)
+    assert len(fit(smoke("infection-bce_iou", epochs=1))) == 1
+    for knobs in (
+        {"elastic": 1},
+        {"zoom": 1},
+        {"intensity": 1},
+        {"attention": True},
+        {"multitask": True},
+        {"ema": 0.5},
+    ):
+        with pytest.raises(AssertionError, match="a switch that is off"):
+            fit(smoke("infection-bce_iou", epochs=1, **knobs))
+
+
 def test_a_few_real_steps_of_the_paper_preset(home, tmp_path):
     """The reference's own experiment: base 64, 256 x 256, a batch of 16; two steps of it in each of two epochs."""
     phantom.write_tree(tmp_path / "films", films=18)

@@ -146,8 +146,8 @@ TURNED = {
     ),
     "lung_brier": (
         {"intervals": {"lung_brier": (-0.02, -0.01)}},
-        "adjusted p = 0.020 ; interval and p disagree), and no difference in the Brier score was found",
-        "interval and p disagree), and BCE+IoU has the lower (better) Brier score",
+        "interval and p disagree (Hodges–Lehmann estimate 0.0 )), and no difference in the Brier score was found",
+        "interval and p disagree (Hodges–Lehmann estimate 0.0 )), and BCE+IoU has the lower (better) Brier score",
     ),
     "infection_brier": (
         {"intervals": {"infection_brier": (-0.01, 0.02)}},
