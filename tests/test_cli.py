@@ -267,6 +267,24 @@ def write_dicom(path, values: np.ndarray, photometric="MONOCHROME2", **tags):
     return path
 
 
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"])
+def test_compressed_dicom(tmp_path, grey, syntax):
+    import gdcm
+
+    plain, compressed = write_dicom(tmp_path / "plain.dcm", grey.astype(int) * 16), tmp_path / "compressed.dcm"
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(plain))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFileName(str(compressed))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert (predict.read(compressed) == predict.read(plain)).all()
+
+
 def test_films_of_any_kind_are_read_alike(tmp_path, grey):
     Image.fromarray(grey).save(tmp_path / "grey.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
