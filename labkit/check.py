@@ -137,7 +137,7 @@ def _pictures(one: Checked) -> list[tuple[str, str]]:
     pictures = [("Films of each class", _outlined(one.task, one.pack, some))]
     if len(one.pairs):
         pictures.append(
-            ("Films that show one picture, the most alike first", eda_figures.film_pairs(one.pack, one.pairs))
+            ("Films that show one picture, those in two splits first", eda_figures.film_pairs(one.pack, one.pairs))
         )
     if len(one.odd):
         pictures.append(("Films whose masks are worth a look", _outlined(one.task, one.pack, one.odd.index[:SHOWN])))

@@ -113,7 +113,7 @@ def read_film(path: str | Path, notes: list[str] | None = None, sums: list[bytes
                     f"{shown(path)}: is {image.width} pixels a side; at most {MAX_SIDE} are read; make it smaller"
                 )
             return np.asarray(image) if image.mode == "L" else _grey(image, path, notes)
-    except LabkitError:
+    except (LabkitError, MemoryError):
         raise
     except Exception as error:  # the decoder raises whatever a damaged file leads it to
         reason = "it does not begin like one" if isinstance(error, UnidentifiedImageError) else error

@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def resolve(path: str) -> Path:
     """A user's path as an absolute one; relative paths count from the project's root, and ~ is the home folder.
 
-    Raises LabkitError for the home of a user that does not exist.
+    Raises LabkitError for a home folder that is not known.
     """
     try:
         return ROOT / Path(path).expanduser()
     except RuntimeError:
-        raise LabkitError(f"{shown(path)}: there is no user of that name") from None
+        raise LabkitError(f"{shown(path)}: that home folder is not known") from None
 
 
 def shown(path: str | Path) -> str:

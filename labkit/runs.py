@@ -156,7 +156,7 @@ def compared_text(found: dict) -> str:
             "their films differ; those of the same class and file name are paired, which must be the same pictures"
         )
     words = {
-        "none": "may be chance",
+        "none": "may be chance" + ", by the ranks of the films" * (difference["low"] > 0 or difference["high"] < 0),
         "higher": "is higher by more than chance",
         "lower": "is lower by more than chance",
     }

@@ -98,7 +98,9 @@ def runs(excess=(0.01, 0.051), over=(0.1, 0.3), rank=(0.5, 0.0001), largest=0.4,
             "parameters": 8044545,
             "training_seconds": 60.0,
             "leaked": 0,
-            "test_without_leaked": scores(*values[name.replace("-", "_")]),
+            "test_without_leaked": {
+                k: v for k, v in scores(*values[name.replace("-", "_")]).items() if k != "controls"
+            },
             "threshold": {"best": 0.4, "gain": -0.0123},
             "by_size": [{"smallest": 0.1, "largest": 0.2, "mean": 0.31, "low": 0.2, "high": largest, "count": 3}] * 3,
             "size_rank": {"rho": rank[0], "p": rank[1]},

@@ -203,12 +203,12 @@ def test_section_on_what_switches_gain(worded):
     )
     alike = row("lung-alike", 0.001, 0.9, "none")
     text = switches([better, worse, alike])
-    assert "bce_iou the base 3 ( 0.440 to 0.460 ) 0.450 – – – – – –" in text
-    assert "told of BCE+IoU alone" in text and "not with every seed" not in text
+    assert "bce_iou the base 3 ( 0.440, 0.450, 0.460 ) 0.450 – – – – – –" in text
+    assert "told of BCE+IoU on infections alone" in text and "not with every seed" not in text
     assert "Beyond the Reference's Recipe" in text.replace("’", "'")
     assert (
-        "A higher IoU by more than chance over films ( p &lt; 0.05, and an interval above 0): infection-better +0.050 "
-        "( +0.040 to +0.060 ). A lower one"
+        "A higher IoU by more than chance over films ( p &lt; 0.05, ranks and the whole interval above 0): infection-better "
+        "+0.050 ( +0.040 to +0.060 ). A lower one"
     ) in text
     assert "A lower one: infection-worse −0.030" in text and "For the other one no difference was found" in text
     assert "What was trained with one seed may owe its difference to that." in text

@@ -177,13 +177,13 @@ def test_undefined_scores_are_none_not_nan():
 
 
 def test_where_torchmetrics_and_monai_score_an_empty_mask_otherwise():
-    """Neither says by default that such a film has no IoU, as the headline does; the report's appendix tells this."""
+    """MONAI leaves such a film out unless it is told not to, as the headline does; the report's appendix tells this."""
     nothing, pixel = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     pixel[..., 0, 0] = 1
     for predicted, torchmetrics, monai in ((nothing, 0, 1), (pixel, 0, 0)):
         assert BinaryJaccardIndex()(predicted, nothing.int()) == torchmetrics
         assert compute_iou(predicted, nothing, ignore_empty=False) == monai
-        assert compute_iou(predicted, nothing).isnan()  # what MONAI does if it is not told otherwise
+        assert compute_iou(predicted, nothing).isnan()
         assert np.isnan(metrics.film_iou(rows_of(20 * predicted - 10, nothing))).all()
 
 

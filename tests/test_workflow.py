@@ -308,7 +308,7 @@ def test_wrong_arguments_get_one_line(project):
         (("smoke", "--data", "nothing"), "data: nothing is not a folder"),
         (("smoke", "--data", "."), "has no folder 'Lung Segmentation Data'"),
         (("laptop",), "data/covidqu is not a folder"),
-        (("smoke", "--data", "~no-such-user/films"), "~no-such-user/films: there is no user of that name"),
+        (("smoke", "--data", "~no-such-user/films"), "~no-such-user/films: that home folder is not known"),
         (("smoke", "--data", "x" * 300), "xx: File name too long"),
         (("smoke", "--profile", "nowhere"), "profile: nowhere has no config.yaml"),
         (("smoke", "--gpus", "999"), "gpus: 999 are asked for, and torch can use"),
