@@ -215,11 +215,16 @@ def test_exploratory_pictures(packs):
 
 
 def test_film_pairs(packs):
-    pairs = pd.DataFrame({"first": [0, 3], "second": [7, 9]})
+    pairs = pd.DataFrame({"first": [3, 0], "second": [9, 7], "across": [False, True]})
     figure = eda_figures.film_pairs(packs["infection"], pairs)
     samples = packs["infection"].samples
     titles = [panel.get_title() for panel in figure.axes]
-    for place, row in ((0, 0), (6, 7)):  # the second below the first
+    for place, row in (
+        (0, 0),
+        (6, 7),
+        (1, 3),
+        (7, 9),
+    ):  # the second below the first, and what stands in two splits first
         category, split, name = samples.loc[row, ["class", "split", "name"]]
         assert titles[place] == f"{category}\n{split}: {name}"
     assert sum(bool(title) for title in titles) == 4
