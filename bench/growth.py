@@ -12,13 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import common
 import numpy as np
-from common import show
 from packing import Peak, link_films
 
 from labkit import phantom, store
 from labkit.files import ROOT
-from labkit.presets import load
 
 
 def one(data: str) -> None:
@@ -26,7 +25,7 @@ def one(data: str) -> None:
     from labkit.hardware import set_up_device
     from labkit.training import Trainee, train_epoch
 
-    knobs = load("demo", "lung-bce_iou", data=data, base=8, size=64, batch=16, device="cpu")
+    knobs = common.phantom(data=data, base=8, size=64, batch=16)
     pack, device = store.load(knobs), set_up_device(knobs)
     state = Trainee(knobs, device)
     rows = pack.rows("Train")
@@ -53,7 +52,7 @@ def main() -> None:
             shutil.rmtree(store.folder_of(root, "lung", 64))
     sizes, times, memory = np.array(found).T
     slope = np.polyfit(np.log(sizes), np.log(times), 1)[0]
-    show(
+    common.show(
         ["films", "s an epoch", "films/s", "largest RssAnon, MB"],
         [[f"{films:.0f}", f"{t:.2f}", f"{films / t:.0f}", f"{mb:.0f}"] for films, t, mb in zip(sizes, times, memory)],
     )

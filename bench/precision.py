@@ -24,9 +24,8 @@ def main() -> None:
         for seed in range(SEEDS):
             for precision in ("bf16", "fp32"):
                 run = load("demo", name, seed=seed, precision=precision, device="cpu")
-                run = run.model_copy(
-                    update={"preset": "bench"}
-                )  # runs/bench: none that another machine has trained before
+                # In runs/bench, and anew: the demo's own may be another machine's.
+                run = run.model_copy(update={"preset": "bench"})
                 shutil.rmtree(run.folder, ignore_errors=True)
                 with redirect_stdout(sys.stderr):  # a line an epoch
                     curves[seed, precision] = fit(run)
